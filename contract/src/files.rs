@@ -1,0 +1,28 @@
+//! Where a gateway's pod finds what the operator mounted, and the ports that it listens on.
+
+/// Folder with the server Secret.
+pub const TLS_DIR: &str = "/etc/portcullis/tls";
+/// The server's certificate chain, PEM, leaf first.
+pub const SERVER_CERTIFICATE: &str = "tls.crt";
+/// The server's private key, PEM, PKCS #8.
+pub const SERVER_KEY: &str = "tls.key";
+/// Roots that a client checks this server against, PEM.
+pub const SERVER_CA: &str = "ca.crt";
+/// Certificate that the replica shows the operator, PEM.
+pub const CONTROL_CERTIFICATE: &str = "control.crt";
+/// Its private key, PEM, PKCS #8.
+pub const CONTROL_KEY: &str = "control.key";
+/// Roots that the operator's certificate is checked against, PEM.
+pub const CONTROL_CA: &str = "control-ca.crt";
+
+/// Folder with the bootstrap ConfigMap.
+pub const CONFIG_DIR: &str = "/etc/portcullis/config";
+/// The bootstrap snapshot, JSON.
+pub const SNAPSHOT: &str = "snapshot.json";
+
+/// The one port that is served to callers.
+pub const PORT: u16 = 8443;
+/// Plain HTTP: `/healthz` and `/readyz` for the kubelet.
+pub const HEALTH_PORT: u16 = 8081;
+/// Plain HTTP: `/metrics`.
+pub const METRICS_PORT: u16 = 9090;

@@ -1,0 +1,21 @@
+//! What the operator and the gateway agree on: the generated code of `proto/`, the configuration snapshot, identities,
+//! and the files that a gateway's pod finds mounted. No I/O and no decisions live here.
+
+pub mod files;
+pub mod identity;
+pub mod snapshot;
+
+/// `portcullis.gateway.v1`: what a gateway answers on its own names.
+#[expect(missing_docs, clippy::pedantic, reason = "generated; the documentation is in proto/")]
+pub mod gateway {
+    tonic::include_proto!("portcullis.gateway.v1");
+}
+
+/// `portcullis.control.v1`: how the operator configures replicas.
+#[expect(missing_docs, clippy::pedantic, reason = "generated; the documentation is in proto/")]
+pub mod control {
+    tonic::include_proto!("portcullis.control.v1");
+}
+
+/// The encoded `FileDescriptorSet` of everything in `proto/`, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
