@@ -1,1 +1,17 @@
-//! 
+//! The custom resources of `portcullis.dev`: their types, defaults, CEL rules, conditions and reasons. No I/O and no
+//! decisions live here; what the API server can refuse by itself is refused here.
+
+pub mod condition;
+pub mod crd;
+pub mod gateway;
+
+pub use gateway::access::{Access, AccessMode};
+pub use gateway::backend::{Backend, BackendMatch, BackendProtocol, ServiceTarget, SidecarTarget, Timeouts};
+pub use gateway::client::Client;
+pub use gateway::pki::{Pki, ServerCertificate};
+pub use gateway::service::{Service, ServiceType};
+pub use gateway::status::{AuthorityStatus, CertificateStatus, ClientStatus, GatewayStatus};
+pub use gateway::{Gateway, GatewaySpec, LogLevel};
+
+/// API group of every resource here.
+pub const GROUP: &str = "portcullis.dev";

@@ -1,0 +1,48 @@
+//! The CustomResourceDefinitions as they are installed.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps,
+};
+use kube::CustomResourceExt;
+
+use crate::Gateway;
+use crate::condition::{ConditionType, Reason};
+
+/// Every CustomResourceDefinition, ready to apply.
+pub fn all() -> Vec<CustomResourceDefinition> {
+    vec![gateway()]
+}
+
+/// The Gateway's. Its conditions begin as Unknown, so that `kubectl wait` and kstatus never take a Gateway that the
+/// operator has not seen for one that is done.
+fn gateway() -> CustomResourceDefinition {
+    let mut crd = Gateway::crd();
+    for version in &mut crd.spec.versions {
+        let status = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+            .and_then(|root| root.properties.as_mut())
+            .and_then(|properties| properties.get_mut("status"));
+        if let Some(status) = status {
+            begin_as_unknown(status);
+        }
+    }
+    crd
+}
+
+fn begin_as_unknown(status: &mut JSONSchemaProps) {
+    let conditions: Vec<_> = ConditionType::ALL
+        .into_iter()
+        .map(|condition| {
+            serde_json::json!({
+                "type": condition.as_str(),
+                "status": "Unknown",
+                "reason": Reason::Pending.as_str(),
+                "message": "Waiting for the operator",
+                "lastTransitionTime": "1970-01-01T00:00:00Z",
+            })
+        })
+        .collect();
+    status.default = Some(JSON(serde_json::json!({ "conditions": conditions })));
+}

@@ -1,0 +1,40 @@
+//! Who may come in.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// A client of the Gateway, with a certificate bundle of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.duration) >= duration('1h') && duration(self.duration) <= duration('8760h')")
+        .message("a client's duration must be between 1h and 8760h (a year), such as 720h")
+)]
+pub struct Client {
+    /// Names the client in its certificate, and its Secret: `<gateway>-client-<name>`.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("a client's name is made of a-z, 0-9 and '-', such as ci-runner"))]
+    pub name: String,
+
+    /// The user that backends are told. Without it, the client's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[!-~]+$')").message("user is printable ASCII without spaces, such as alice@example.com"))]
+    pub user: Option<String>,
+
+    /// Roles that backends are told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(r, r.matches('^[!-+--~]+$'))").message("a role is printable ASCII without spaces and commas, such as admin"))]
+    pub roles: Vec<String>,
+
+    /// How long its certificate is valid: hours, minutes and seconds. Renewed in its Secret at two thirds.
+    #[serde(default = "month")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(h|m|s))+$')").message("duration is written in hours, minutes and seconds, such as 720h"))]
+    pub duration: String,
+}
+
+fn month() -> String {
+    "720h".to_owned()
+}

@@ -1,0 +1,76 @@
+//! What the operator has seen of a Gateway.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator has seen. Times are RFC 3339 in UTC.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayStatus {
+    /// The generation of the spec that all of this is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Accepted, ResolvedRefs, CertificatesReady, Programmed and Ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Where callers find it, such as https://door.shop.svc:443.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// How many pods there are to be.
+    #[serde(default)]
+    pub replicas: i32,
+    /// How many pods are ready.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// How many of the ready pods have acknowledged the current configuration and serve the current certificate.
+    #[serde(default)]
+    pub programmed_replicas: i32,
+    /// The certificate authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<AuthorityStatus>,
+    /// The certificate that callers are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_certificate: Option<CertificateStatus>,
+    /// The clients' bundles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub clients: Vec<ClientStatus>,
+}
+
+/// The certificate authority of a Gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorityStatus {
+    /// The generation that certificates are signed with.
+    pub generation: i64,
+    /// SHA-256 of its certificate: 64 lower-case hexadecimal digits.
+    pub fingerprint: String,
+    /// When it ends.
+    pub not_after: String,
+}
+
+/// A certificate that is in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateStatus {
+    /// Lower-case hexadecimal digits.
+    pub serial: String,
+    /// SHA-256 of the certificate: 64 lower-case hexadecimal digits.
+    pub fingerprint: String,
+    /// When it ends.
+    pub not_after: String,
+}
+
+/// A client's bundle.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientStatus {
+    /// The client's name in the spec.
+    pub name: String,
+    /// The Secret with its bundle.
+    pub secret_name: String,
+    /// The bundle's certificate.
+    pub certificate: CertificateStatus,
+}
