@@ -1,1 +1,35 @@
-//! 
+//! Certificates: what an authority and a leaf of ours say, and when one is issued anew.
+//!
+//! Pure: the clock, randomness and stored keys are arguments. No `kube`, no runtime, no file, no
+//! socket and no wall clock may live here; where keys are kept and who may read them is the
+//! operator's affair.
+//!
+//! ```text
+//! profile ─► issue_authority ─► Authority ─► issue_leaf ─► Leaf ─► (stored by the operator)
+//!                                                                   │
+//!            reissue_reason ◄─ LeafFacts | Unusable ◄─ read_leaf ◄──┘
+//! ```
+
+mod authority;
+mod error;
+mod leaf;
+mod mint;
+mod name_constraints;
+mod names;
+mod pem;
+mod policy;
+mod private_key;
+mod profile;
+mod unusable;
+mod validity;
+
+pub use authority::{Authority, AuthorityFacts, issue_authority, read_authority};
+pub use error::Error;
+pub use leaf::{Leaf, LeafFacts, issue_leaf, read_leaf};
+pub use mint::{Mint, RandomMint};
+pub use name_constraints::NameConstraints;
+pub use policy::{Reissue, reissue_reason, renewal_time};
+pub use private_key::PrivateKey;
+pub use profile::{AuthorityProfile, LeafProfile, Usage};
+pub use unusable::Unusable;
+pub use validity::BACKDATE;
