@@ -1,0 +1,78 @@
+//! What the machine must have before a cluster can run on it, and what to do where it has not.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::cluster::Extent;
+use crate::command;
+
+/// Programs and the Debian packages that they come in.
+const FOR_THE_API: [(&str, &str); 4] =
+    [("ip", "iproute2"), ("nsenter", "util-linux"), ("unshare", "util-linux"), ("openssl", "openssl")];
+const FOR_A_NODE: [(&str, &str); 8] = [
+    ("containerd", "containerd"),
+    ("ctr", "containerd"),
+    ("runc", "runc"),
+    ("iptables", "iptables"),
+    ("nft", "nftables"),
+    ("conntrack", "conntrack"),
+    ("ethtool", "ethtool"),
+    ("socat", "socat"),
+];
+const NETWORK_PLUGINS: &str = "containernetworking-plugins";
+
+/// Fails with all that is missing and how to come by it.
+pub(crate) fn check(extent: Extent) -> Result<()> {
+    let mut lacks = Vec::new();
+    if let Err(why) = may_make_namespaces() {
+        lacks.push(why.to_string());
+    }
+    let packages = missing_packages(extent);
+    if !packages.is_empty() {
+        lacks.push(format!("Debian packages are missing: apt-get install --no-install-recommends {}", packages.join(" ")));
+    }
+    if !command::exists("go") {
+        lacks.push("Go 1.26 is missing, which builds the cluster's programs".to_owned());
+    }
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "no cluster can run on this machine as it is:\n  - {}\n\
+         A cluster of yours will do instead: cargo xtask demo --context NAME (see `kubectl config get-contexts`)",
+        lacks.join("\n  - ")
+    )
+}
+
+/// The Debian packages whose programs are not here.
+pub(crate) fn missing_packages(extent: Extent) -> Vec<&'static str> {
+    let node = if extent == Extent::Node { FOR_A_NODE.as_slice() } else { &[] };
+    let wanted = FOR_THE_API.iter().chain(node);
+    let mut packages: Vec<_> =
+        wanted.filter(|(program, _)| !command::exists(program)).map(|(_, package)| *package).collect();
+    let plugins = ["/usr/lib/cni/bridge", "/opt/cni/bin/bridge"];
+    if extent == Extent::Node && !plugins.iter().any(|plugin| Path::new(plugin).exists()) {
+        packages.push(NETWORK_PLUGINS);
+    }
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// Whether this user, on this machine, may make network, mount and process namespaces.
+pub(crate) fn may_make_namespaces() -> Result<()> {
+    if !is_root() {
+        bail!("only root may make the namespaces that a cluster lives in (this is not root)");
+    }
+    if !command::succeeds(Command::new("unshare").args(["--net", "--mount", "--pid", "--fork", "true"])) {
+        bail!("this root may not make network, mount and process namespaces (a container without privileges?)");
+    }
+    Ok(())
+}
+
+/// Whether this is root.
+pub(crate) fn is_root() -> bool {
+    command::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
