@@ -11,6 +11,7 @@ mod cluster;
 mod command;
 mod go;
 mod image;
+mod images;
 mod prerequisites;
 mod say;
 mod wait;
@@ -28,11 +29,14 @@ enum Task {
     /// Kubernetes clusters on this machine
     #[command(subcommand)]
     Cluster(cluster::cli::Action),
+    /// Container images around static binaries, made without a container builder
+    Images(images::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Cluster(action) => cluster::cli::act(action),
+        Task::Images(options) => images::act(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

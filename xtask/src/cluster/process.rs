@@ -27,7 +27,7 @@ impl Process {
     /// The process that has this number now.
     pub(super) fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (pid, started, _) = fields(&stat)?;
+        let Fields { pid, started, .. } = fields(&stat)?;
         Some(Self { pid, started, boot: boot()? })
     }
 
@@ -35,7 +35,7 @@ impl Process {
     pub(super) fn recorded(file: &Path) -> Option<Self> {
         let text = fs::read_to_string(file).ok()?;
         let (boot, stat) = text.split_once('\n')?;
-        let (pid, started, _) = fields(stat)?;
+        let Fields { pid, started, .. } = fields(stat)?;
         Some(Self { pid, started, boot: boot.to_owned() })
     }
 
@@ -53,7 +53,7 @@ impl Process {
     /// Whether it runs; one that waits to be buried does not.
     pub(super) fn alive(&self) -> bool {
         let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.pid)) else { return false };
-        let same = fields(&stat).is_some_and(|(_, started, state)| started == self.started && !"ZX".contains(state));
+        let same = fields(&stat).is_some_and(|now| now.started == self.started && !now.dead());
         same && boot().as_ref() == Some(&self.boot)
     }
 
@@ -74,13 +74,33 @@ impl Process {
     }
 }
 
-/// Number, start and state in a line of `/proc/PID/stat`, whose second field may hold anything.
-fn fields(stat: &str) -> Option<(u32, u64, char)> {
+/// What a line of `/proc/PID/stat` tells.
+#[derive(Debug, PartialEq, Eq)]
+struct Fields {
+    pid: u32,
+    state: char,
+    threads: u32,
+    started: u64,
+}
+
+impl Fields {
+    /// A first process whose main thread is gone may have another one that still ends the rest of them.
+    fn dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
+    }
+}
+
+/// Reads a line whose second field, the command's name, may hold anything.
+fn fields(stat: &str) -> Option<Fields> {
     let (pid, _) = stat.split_once(' ')?;
     let (_, rest) = stat.rsplit_once(") ")?;
-    let mut rest = rest.split(' ');
-    let state = rest.next()?.chars().next()?;
-    Some((pid.parse().ok()?, rest.nth(18)?.trim().parse().ok()?, state))
+    let rest: Vec<&str> = rest.split_whitespace().collect();
+    Some(Fields {
+        pid: pid.parse().ok()?,
+        state: rest.first()?.chars().next()?,
+        threads: rest.get(17)?.parse().ok()?,
+        started: rest.get(19)?.parse().ok()?,
+    })
 }
 
 fn boot() -> Option<String> {
@@ -122,6 +142,12 @@ mod tests {
     #[test]
     fn a_command_name_with_spaces_and_brackets_does_not_confuse() {
         let stat = "7 (a) b) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
-        assert_eq!(fields(stat), Some((7, 4242, 'S')));
+        assert_eq!(fields(stat), Some(Fields { pid: 7, state: 'S', threads: 1, started: 4242 }));
+    }
+
+    #[test]
+    fn a_process_is_dead_once_its_last_thread_is() {
+        let seen = |state, threads| Fields { pid: 1, state, threads, started: 1 }.dead();
+        assert!(seen('Z', 1) && !seen('Z', 2) && !seen('S', 1));
     }
 }

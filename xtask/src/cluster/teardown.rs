@@ -38,9 +38,9 @@ pub(super) fn remove(cluster: &Cluster) -> Result<bool> {
     if network.exists() {
         let name = cluster.netns();
         let guests = command::output(Command::new("ip").args(["netns", "pids", &name])).unwrap_or_default();
-        if !guests.trim().is_empty() {
-            let guests = guests.split_whitespace().collect::<Vec<_>>().join(" ");
-            say::note(format!("        still in the cluster's network, started by `cluster run`: {guests}"));
+        for guest in guests.split_whitespace() {
+            let program = std::fs::read_to_string(format!("/proc/{guest}/comm")).unwrap_or_default();
+            say::note(format!("        left alone, a guest in the cluster's network: {guest} {}", program.trim()));
         }
         command::run(Command::new("ip").args(["netns", "delete", &name]))?;
     }

@@ -1,0 +1,122 @@
+//! How a cluster that is not ours comes by the images: loaded into it where it is on this machine, else through a registry.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::images::Archive;
+use crate::{command, say};
+
+/// Where the images go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// `kind` and the cluster's name.
+    Kind(String),
+    /// `k3d` and the cluster's name.
+    K3d(String),
+    /// `minikube` and the profile's name.
+    Minikube(String),
+    /// A registry's host and prefix.
+    Registry(String),
+}
+
+impl Target {
+    /// Recognised by how these tools name their contexts; `None` where nobody asked for any.
+    pub(crate) fn of(context: Option<&str>, registry: Option<&str>) -> Result<Option<Self>> {
+        if let Some(registry) = registry {
+            return Ok(Some(Self::Registry(registry.trim_end_matches('/').to_owned())));
+        }
+        let Some(context) = context else { return Ok(None) };
+        if let Some(name) = context.strip_prefix("kind-") {
+            return Ok(Some(Self::Kind(name.to_owned())));
+        }
+        if let Some(name) = context.strip_prefix("k3d-") {
+            return Ok(Some(Self::K3d(name.to_owned())));
+        }
+        if context == "minikube" || context.starts_with("minikube-") {
+            return Ok(Some(Self::Minikube(context.to_owned())));
+        }
+        bail!(
+            "'{context}' is neither kind (kind-…), k3d (k3d-…) nor minikube, so its nodes fetch images from a registry: \
+             add --registry HOST/PREFIX"
+        )
+    }
+
+    /// The name by which the cluster knows an image.
+    pub(crate) fn name_of(&self, reference: &str) -> String {
+        match self {
+            Self::Registry(registry) => {
+                format!("{registry}/{}", reference.rsplit_once('/').map_or(reference, |(_, name)| name))
+            }
+            _ => reference.to_owned(),
+        }
+    }
+
+    /// Hands the images over.
+    pub(crate) fn take(&self, archives: &[Archive]) -> Result<()> {
+        for archive in archives {
+            let name = self.name_of(&archive.reference);
+            let step = say::step(format!("image {name} handed over"));
+            match self {
+                Self::Kind(cluster) => {
+                    command::run(
+                        Command::new("kind").args(["load", "image-archive", "--name", cluster]).arg(&archive.path),
+                    )?;
+                }
+                Self::K3d(cluster) => {
+                    command::run(Command::new("k3d").args(["image", "import", "--cluster", cluster]).arg(&archive.path))?;
+                }
+                Self::Minikube(profile) => {
+                    command::run(
+                        Command::new("minikube").args(["--profile", profile, "image", "load"]).arg(&archive.path),
+                    )?;
+                }
+                Self::Registry(_) => push(archive, &name)?,
+            }
+            step.done();
+        }
+        Ok(())
+    }
+}
+
+/// Pushes with whichever program is here; each has its own way to log in.
+fn push(archive: &Archive, name: &str) -> Result<()> {
+    let path = archive.path.display();
+    if command::exists("skopeo") {
+        return command::run(
+            Command::new("skopeo").args(["copy", &format!("oci-archive:{path}"), &format!("docker://{name}")]),
+        );
+    }
+    if command::exists("buildah") {
+        let pulled = command::output(Command::new("buildah").args(["pull", "--quiet", &format!("oci-archive:{path}")]))?;
+        let id = pulled.trim().lines().last().context("buildah does not say what it pulled")?.to_owned();
+        return command::run(Command::new("buildah").args(["push", &id, &format!("docker://{name}")]));
+    }
+    if command::exists("docker") {
+        command::run(Command::new("docker").args(["load", "--input"]).arg(&archive.path))?;
+        command::run(Command::new("docker").args(["tag", &archive.reference, name]))?;
+        return command::run(Command::new("docker").args(["push", name]));
+    }
+    bail!("one of skopeo, buildah or docker is needed to push to a registry")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_is_recognised_by_its_name() {
+        let of = |context| Target::of(Some(context), None).unwrap();
+        assert_eq!(of("kind-a"), Some(Target::Kind("a".into())));
+        assert_eq!(of("k3d-b"), Some(Target::K3d("b".into())));
+        assert_eq!(of("minikube"), Some(Target::Minikube("minikube".into())));
+        assert!(Target::of(Some("gke_project"), None).unwrap_err().to_string().contains("--registry"));
+        assert_eq!(Target::of(None, None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_registry_wins_and_gives_the_images_its_own_name() {
+        let target = Target::of(Some("kind-a"), Some("registry.example/team/")).unwrap().unwrap();
+        assert_eq!(target.name_of("localhost/portcullis-gateway:dev"), "registry.example/team/portcullis-gateway:dev");
+    }
+}
