@@ -1,0 +1,153 @@
+//! What a caller shows. Read once per connection, judged per request.
+
+use std::sync::OnceLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use portcullis_contract::identity::Identity;
+use rustls::pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// All that a caller has shown.
+#[derive(Debug, Default)]
+pub(crate) struct Evidence {
+    /// The certificate that the TLS handshake verified.
+    pub(crate) certificate: Option<ClientCertificate>,
+}
+
+/// A client certificate whose chain and key the TLS handshake has verified.
+#[derive(Debug)]
+pub(crate) struct ClientCertificate {
+    /// Whom it speaks for; without one, why it speaks for nobody.
+    pub(crate) identity: Result<Identity, &'static str>,
+    /// Lower-case hexadecimal digits.
+    pub(crate) serial: String,
+    /// SHA-256, 64 lower-case hexadecimal digits.
+    pub(crate) fingerprint: String,
+    /// Seconds since the epoch.
+    pub(crate) not_before: i64,
+    /// Seconds since the epoch.
+    pub(crate) not_after: i64,
+    der: CertificateDer<'static>,
+    header: OnceLock<HeaderValue>,
+}
+
+impl Evidence {
+    /// What a verified chain shows, leaf first.
+    pub(crate) fn from_chain(chain: Option<&[CertificateDer<'static>]>) -> Self {
+        let certificate = chain.and_then(<[_]>::first).map(|leaf| ClientCertificate::read(leaf.clone()));
+        Self { certificate }
+    }
+}
+
+impl ClientCertificate {
+    fn read(der: CertificateDer<'static>) -> Self {
+        let fingerprint = fingerprint(&der);
+        let header = OnceLock::new();
+        match X509Certificate::from_der(&der) {
+            Ok((_, certificate)) => Self {
+                identity: identity(&certificate),
+                serial: hex(certificate.raw_serial()),
+                not_before: certificate.validity().not_before.timestamp(),
+                not_after: certificate.validity().not_after.timestamp(),
+                fingerprint,
+                header,
+                der: der.clone(),
+            },
+            // The handshake has read it, so this is next to impossible; it must deny all the same.
+            Err(_) => Self {
+                identity: Err("the certificate cannot be read"),
+                serial: String::new(),
+                not_before: 0,
+                not_after: 0,
+                fingerprint,
+                header,
+                der: der.clone(),
+            },
+        }
+    }
+
+    /// The `Client-Cert` field of RFC 9440.
+    pub(crate) fn header(&self) -> &HeaderValue {
+        self.header.get_or_init(|| {
+            let text = format!(":{}:", STANDARD.encode(&self.der));
+            HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        })
+    }
+}
+
+/// The one SPIFFE identity among the certificate's alternative names.
+fn identity(certificate: &X509Certificate<'_>) -> Result<Identity, &'static str> {
+    let names = match certificate.subject_alternative_name() {
+        Ok(Some(names)) => names,
+        Ok(None) => return Err("the certificate has no subject alternative name"),
+        Err(_) => return Err("the certificate's subject alternative names cannot be read"),
+    };
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let uri = uris.next().ok_or("the certificate names no URI")?;
+    if uris.next().is_some() {
+        return Err("the certificate names more than one URI");
+    }
+    uri.parse().map_err(|_| "the certificate's URI is no identity of a gateway's client")
+}
+
+/// SHA-256 of a certificate, 64 lower-case hexadecimal digits.
+pub(crate) fn fingerprint(der: &[u8]) -> String {
+    hex(&Sha256::digest(der))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+impl ClientCertificate {
+    pub(super) fn for_test(
+        identity: Result<Identity, &'static str>,
+        not_before: i64,
+        not_after: i64,
+    ) -> Self {
+        Self {
+            identity,
+            serial: "01".to_owned(),
+            fingerprint: "00".repeat(32),
+            not_before,
+            not_after,
+            der: CertificateDer::from(vec![1, 2, 3]),
+            header: OnceLock::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_chain_is_no_evidence() {
+        assert!(Evidence::from_chain(None).certificate.is_none());
+        assert!(Evidence::from_chain(Some(&[])).certificate.is_none());
+    }
+
+    #[test]
+    fn bytes_that_are_no_certificate_speak_for_nobody() {
+        let evidence = Evidence::from_chain(Some(&[CertificateDer::from(vec![0x30, 0x03, 1, 1, 1])]));
+        assert!(evidence.certificate.unwrap().identity.is_err());
+    }
+
+    #[test]
+    fn the_certificate_is_passed_on_as_a_byte_sequence() {
+        let certificate = ClientCertificate::for_test(Err("none"), 0, 0);
+        assert_eq!(certificate.header(), ":AQID:");
+    }
+}

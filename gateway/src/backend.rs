@@ -1,0 +1,116 @@
+//! The reverse proxy: a request that has its principal and its backend goes there, and the answer comes back, both
+//! streamed.
+//!
+//! What must not live here: who may ask, and which backend is meant. Both are decided before.
+
+mod dial;
+mod h2c;
+mod headers;
+mod http1;
+mod reply;
+mod upgrade;
+mod upload;
+mod upstream;
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use portcullis_contract::snapshot::Protocol;
+
+use crate::auth::Principal;
+use crate::body::Body;
+use crate::fault::Fault;
+use crate::listener::Connection;
+
+pub(crate) use dial::Dialer;
+pub(crate) use reply::Reply;
+pub(crate) use upstream::Upstream;
+
+use headers::Outgoing;
+use upgrade::Upgrade;
+use upload::Upload;
+
+/// Sends a request to its backend and returns the answer, or what broke.
+pub(crate) async fn forward(
+    connection: &Arc<Connection>,
+    principal: &Principal,
+    upstream: &Arc<Upstream>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Fault> {
+    upstream.check_resolved()?;
+    let upgrade = Upgrade::take(&mut request);
+    if upgrade.is_some() && upstream.protocol() != Protocol::Http1 {
+        return Err(Fault::NoUpgrade { backend: upstream.name() });
+    }
+    let outgoing = outgoing(connection, principal, upstream, request, upgrade.as_ref())?;
+    let mut response = upstream.send(outgoing).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(upgrade) = upgrade else {
+            let reason = "it switched protocols without having been asked to".to_owned();
+            return Err(Fault::Broken { backend: upstream.name(), reason });
+        };
+        return Ok(upgrade.accept(&mut response, connection));
+    }
+    let (mut parts, reply) = response.into_parts();
+    headers::clean_response(&mut parts.headers);
+    parts.version = Version::default();
+    Ok(Response::from_parts(parts, Body::from(reply)))
+}
+
+fn outgoing(
+    connection: &Connection,
+    principal: &Principal,
+    upstream: &Upstream,
+    request: Request<Incoming>,
+    upgrade: Option<&Upgrade>,
+) -> Result<Request<Upload>, Fault> {
+    let (mut parts, incoming) = request.into_parts();
+    let certificate = upstream
+        .forwards_certificate()
+        .then(|| connection.evidence.certificate.as_ref().map(|certificate| certificate.header().clone()))
+        .flatten();
+    let host = headers::host(&mut parts).ok_or(Fault::Malformed("the Host is none"))?;
+    headers::clean_request(
+        &mut parts.headers,
+        Outgoing {
+            protocol: upstream.protocol(),
+            principal,
+            forwarded_for: &connection.forwarded_for,
+            host: host.as_ref(),
+            certificate,
+        },
+    );
+    let ended = incoming.is_end_stream();
+    let mut upload = Upload::new(incoming);
+    let mut outgoing = Request::new(());
+    *outgoing.method_mut() = parts.method;
+    match upstream.protocol() {
+        Protocol::Http1 => {
+            *outgoing.uri_mut() = headers::origin_form(&parts.uri);
+            let host = host.unwrap_or_else(|| upstream.host_header());
+            parts.headers.insert(header::HOST, host);
+            if let Some(upgrade) = upgrade {
+                upgrade.ask(&mut parts.headers);
+                *outgoing.method_mut() = Method::GET;
+                upload = Upload::empty();
+            } else if !ended && headers::expects_continue(&parts.headers) {
+                upload.wait_for_continue(&mut outgoing);
+            }
+        }
+        Protocol::H2c => {
+            let host = host.unwrap_or_else(|| upstream.host_header());
+            *outgoing.uri_mut() =
+                headers::absolute_form(&host, &parts.uri).ok_or(Fault::Malformed("the Host is none"))?;
+            *outgoing.version_mut() = Version::HTTP_2;
+            parts.headers.remove(header::HOST);
+            parts.headers.remove(header::EXPECT);
+        }
+    }
+    *outgoing.headers_mut() = parts.headers;
+    Ok(outgoing.map(|()| upload))
+}
+
+/// `https`: what a caller's URL began with.
+const SCHEME: HeaderValue = HeaderValue::from_static("https");

@@ -1,0 +1,127 @@
+//! One call of `Control/Attach`, from Hello to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_contract::control::control_client::ControlClient;
+use portcullis_contract::control::instruction::Instruction as Told;
+use portcullis_contract::control::report::Report as Word;
+use portcullis_contract::control::{Acknowledged, Hello, Instruction, Rejected, Report, Snapshot};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::dial::{Operator, chain};
+use crate::listener::Served;
+use crate::shared::Shared;
+
+/// Reports that wait to be sent.
+const REPORTS: usize = 8;
+/// How long the operator may take to answer the call.
+const ATTACH_TIME: Duration = Duration::from_secs(10);
+/// A snapshot holds trust, clients and backends; one this large is a mistake.
+const LARGEST_SNAPSHOT: usize = 16 * 1024 * 1024;
+
+/// How a session ended.
+pub(super) enum Ended {
+    /// Another operator leads.
+    Redirected(String),
+    /// It was attached, and no longer is.
+    Detached(String),
+    /// It never was.
+    Unreachable(String),
+}
+
+/// Attaches, and stays until the operator goes or points elsewhere.
+pub(super) async fn run(operator: &Operator, leader: Option<&String>, shared: &Arc<Shared>) -> Ended {
+    let channel = match operator.dial(leader).await {
+        Ok(channel) => channel,
+        Err(error) => return Ended::Unreachable(error.to_string()),
+    };
+    let (reports, outgoing) = mpsc::channel(REPORTS);
+    let hello = Hello { pod: shared.pod.clone(), binary_version: env!("CARGO_PKG_VERSION").to_owned() };
+    if reports.send(Report { report: Some(Word::Hello(hello)) }).await.is_err() {
+        return Ended::Unreachable("the channel closed".to_owned());
+    }
+    let mut client = ControlClient::new(channel).max_decoding_message_size(LARGEST_SNAPSHOT);
+    let attaching = tokio::time::timeout(ATTACH_TIME, client.attach(ReceiverStream::new(outgoing)));
+    let instructions = match attaching.await {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => return Ended::Unreachable(chain(&status)),
+        Err(_) => return Ended::Unreachable("the operator does not answer".to_owned()),
+    };
+    tracing::info!("attached to the operator");
+    shared.metrics.control_connected.set(1);
+    let served = shared.certificates.served();
+    Session { shared, reports, served, acknowledged: None }.converse(instructions).await
+}
+
+struct Session<'a> {
+    shared: &'a Arc<Shared>,
+    reports: mpsc::Sender<Report>,
+    served: watch::Receiver<Option<Arc<Served>>>,
+    /// What the operator was told last.
+    acknowledged: Option<Acknowledged>,
+}
+
+impl Session<'_> {
+    async fn converse(mut self, mut instructions: Streaming<Instruction>) -> Ended {
+        loop {
+            let sent = tokio::select! {
+                told = instructions.message() => match told {
+                    Ok(Some(Instruction { instruction: Some(Told::Snapshot(snapshot)) })) => self.apply(snapshot).await,
+                    Ok(Some(Instruction { instruction: Some(Told::Redirect(redirect)) })) => {
+                        return Ended::Redirected(redirect.address);
+                    }
+                    // An instruction of a later version of the protocol.
+                    Ok(Some(Instruction { instruction: None })) => Ok(()),
+                    Ok(None) => return Ended::Detached("the operator ended the call".to_owned()),
+                    Err(status) => return Ended::Detached(chain(&status)),
+                },
+                changed = self.served.changed() => match changed {
+                    Ok(()) => self.acknowledge_again().await,
+                    Err(_) => return Ended::Detached("the replica stops".to_owned()),
+                },
+            };
+            if sent.is_err() {
+                return Ended::Detached("the operator no longer listens".to_owned());
+            }
+        }
+    }
+
+    async fn apply(&mut self, snapshot: Snapshot) -> Result<(), Gone> {
+        let Snapshot { version, json } = snapshot;
+        match self.shared.apply(version.clone(), &json) {
+            Ok(()) => {
+                self.acknowledged = None;
+                self.acknowledge(version).await
+            }
+            Err(reason) => self.say(Word::Rejected(Rejected { version, reason })).await,
+        }
+    }
+
+    /// The served certificate may have changed: says so, if it has, of the version that is served.
+    async fn acknowledge_again(&mut self) -> Result<(), Gone> {
+        match &self.acknowledged {
+            Some(last) => self.acknowledge(last.version.clone()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn acknowledge(&mut self, version: String) -> Result<(), Gone> {
+        let served = self.served.borrow_and_update().as_ref().map(|served| served.fingerprint.clone());
+        let word = Acknowledged { version, served_fingerprint: served.unwrap_or_default() };
+        if self.acknowledged.as_ref() == Some(&word) {
+            return Ok(());
+        }
+        self.acknowledged = Some(word.clone());
+        self.say(Word::Acknowledged(word)).await
+    }
+
+    async fn say(&self, word: Word) -> Result<(), Gone> {
+        self.reports.send(Report { report: Some(word) }).await.map_err(|_| Gone)
+    }
+}
+
+/// The operator no longer takes reports.
+struct Gone;

@@ -1,0 +1,281 @@
+//! What went wrong, said to whoever asked in the way that they read: a gRPC status, a page, or RFC 9457 JSON.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use tonic::Code;
+
+use crate::body::Body;
+
+/// Why a request was not answered by what it was meant for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The caller is not let in. Why is counted and logged, not told.
+    Denied,
+    /// There is no configuration yet.
+    NotReady,
+    /// No backend matches.
+    NoRoute,
+    /// More or larger header fields than are read.
+    HeaderTooLarge,
+    /// Not a request that can be served.
+    Malformed(&'static str),
+    /// The backend's target does not exist.
+    Unresolved { backend: Arc<str>, reason: String },
+    /// No connection to the backend.
+    Unreachable { backend: Arc<str>, reason: String },
+    /// The connection took longer than it may.
+    ConnectTimeout { backend: Arc<str> },
+    /// The response's header took longer than it may.
+    HeaderTimeout { backend: Arc<str> },
+    /// The backend closed, reset or spoke nonsense before its response's header was complete.
+    Broken { backend: Arc<str>, reason: String },
+    /// The backend's protocol knows no upgrades.
+    NoUpgrade { backend: Arc<str> },
+}
+
+/// What a caller reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Grpc,
+    Page,
+    Problem,
+}
+
+impl Dialect {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let headers = request.headers();
+        if is_grpc(headers) && request.version() == Version::HTTP_2 {
+            Self::Grpc
+        } else if headers.get_all(header::ACCEPT).iter().any(wants_html) {
+            Self::Page
+        } else {
+            Self::Problem
+        }
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+fn wants_html(accept: &HeaderValue) -> bool {
+    accept.to_str().is_ok_and(|accept| accept.contains("text/html"))
+}
+
+impl Fault {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Denied => StatusCode::FORBIDDEN,
+            Self::NotReady | Self::Unresolved { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Unreachable { .. } | Self::Broken { .. } => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout { .. } | Self::HeaderTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::NoUpgrade { .. } => StatusCode::NOT_IMPLEMENTED,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Denied => Code::PermissionDenied,
+            Self::NoRoute | Self::NoUpgrade { .. } => Code::Unimplemented,
+            Self::HeaderTooLarge => Code::ResourceExhausted,
+            Self::Malformed(_) => Code::InvalidArgument,
+            Self::HeaderTimeout { .. } => Code::DeadlineExceeded,
+            Self::NotReady
+            | Self::Unresolved { .. }
+            | Self::Unreachable { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Broken { .. } => Code::Unavailable,
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self {
+            Self::Denied => "This certificate does not open this gateway",
+            Self::NotReady => "The gateway is not ready",
+            Self::NoRoute => "No backend serves this path",
+            Self::HeaderTooLarge => "The request's header is too large",
+            Self::Malformed(_) => "The request cannot be served",
+            Self::Unresolved { .. } => "The backend does not exist",
+            Self::Unreachable { .. } => "The backend cannot be reached",
+            Self::ConnectTimeout { .. } => "The backend does not accept connections",
+            Self::HeaderTimeout { .. } => "The backend does not answer",
+            Self::Broken { .. } => "The backend broke off",
+            Self::NoUpgrade { .. } => "The backend cannot be upgraded to",
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Denied => {
+                "The client certificate is not, or no longer, that of a client of this gateway.".into()
+            }
+            Self::NotReady => "No configuration has been loaded yet.".into(),
+            Self::NoRoute => "None of the gateway's backends matches the path.".into(),
+            Self::HeaderTooLarge => "Send fewer or smaller header fields.".into(),
+            Self::Malformed(why) => (*why).into(),
+            Self::Unresolved { backend, reason }
+            | Self::Unreachable { backend, reason }
+            | Self::Broken { backend, reason } => format!("backend {backend}: {reason}"),
+            Self::ConnectTimeout { backend } => {
+                format!("backend {backend}: no connection within its connect timeout")
+            }
+            Self::HeaderTimeout { backend } => {
+                format!("backend {backend}: no response header within its request timeout")
+            }
+            Self::NoUpgrade { backend } => {
+                format!("backend {backend}: WebSocket and other upgrades need a backend of protocol HTTP1")
+            }
+        }
+    }
+
+    fn backend(&self) -> Option<&str> {
+        match self {
+            Self::Denied | Self::NotReady | Self::NoRoute | Self::HeaderTooLarge | Self::Malformed(_) => None,
+            Self::Unresolved { backend, .. }
+            | Self::Unreachable { backend, .. }
+            | Self::ConnectTimeout { backend }
+            | Self::HeaderTimeout { backend }
+            | Self::Broken { backend, .. }
+            | Self::NoUpgrade { backend } => Some(backend),
+        }
+    }
+
+    /// The answer in the caller's dialect.
+    pub(crate) fn into_response(self, dialect: Dialect) -> Response<Body> {
+        tracing::debug!(fault = ?self, "request failed");
+        match dialect {
+            Dialect::Grpc => self.grpc(),
+            Dialect::Page => self.answer("text/html; charset=utf-8", self.page()),
+            Dialect::Problem => self.answer("application/problem+json", self.problem()),
+        }
+    }
+
+    /// A response of trailers only.
+    fn grpc(&self) -> Response<Body> {
+        let message = format!("{}: {}", self.title(), self.detail());
+        tonic::Status::new(self.code(), message).into_http::<tonic::body::Body>().map(|_| Body::empty())
+    }
+
+    fn answer(&self, content_type: &'static str, text: String) -> Response<Body> {
+        let mut response = Response::new(Body::from(Bytes::from(text)));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if content_type.starts_with("text/html") {
+            headers.insert(
+                header::CONTENT_SECURITY_POLICY,
+                HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
+            );
+        }
+        response
+    }
+
+    fn problem(&self) -> String {
+        let hop = if self.backend().is_some() { "backend" } else { "gateway" };
+        let mut problem = serde_json::json!({
+            "title": self.title(),
+            "status": self.status().as_u16(),
+            "detail": self.detail(),
+            "hop": hop,
+        });
+        if let Some(backend) = self.backend() {
+            problem["backend"] = backend.into();
+        }
+        problem.to_string()
+    }
+
+    fn page(&self) -> String {
+        let (status, title, detail) = (self.status(), self.title(), escape(&self.detail()));
+        format!(
+            "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+             <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
+             <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:15vh auto;padding:0 1rem}}\
+             small{{color:#666}}</style>\n<h1>{title}</h1>\n<p>{detail}</p>\n<p><small>{status}</small></p>\n"
+        )
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    fn broken() -> Fault {
+        Fault::Broken { backend: "api".into(), reason: "<reset>".to_owned() }
+    }
+
+    fn dialect(version: Version, fields: &[(&'static str, &'static str)]) -> Dialect {
+        let mut request = Request::builder().version(version);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        Dialect::of(&request.body(()).unwrap())
+    }
+
+    #[test]
+    fn callers_are_answered_in_their_dialect() {
+        assert_eq!(dialect(Version::HTTP_2, &[("content-type", "application/grpc")]), Dialect::Grpc);
+        assert_eq!(dialect(Version::HTTP_2, &[("content-type", "application/grpc+proto")]), Dialect::Grpc);
+        assert_eq!(dialect(Version::HTTP_2, &[("content-type", "application/grpc-web")]), Dialect::Problem);
+        assert_eq!(dialect(Version::HTTP_11, &[("accept", "text/html,*/*")]), Dialect::Page);
+        assert_eq!(dialect(Version::HTTP_11, &[("accept", "*/*")]), Dialect::Problem);
+    }
+
+    #[tokio::test]
+    async fn json_names_the_hop_and_the_backend() {
+        let response = broken().into_response(Dialect::Problem);
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            problem,
+            serde_json::json!({
+                "title": "The backend broke off",
+                "status": 502,
+                "detail": "backend api: <reset>",
+                "hop": "backend",
+                "backend": "api",
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn the_page_is_html_and_escapes_what_it_quotes() {
+        let response = broken().into_response(Dialect::Page);
+        assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let page = std::str::from_utf8(&body).unwrap();
+        assert!(page.contains("<h1>The backend broke off</h1>") && page.contains("&lt;reset&gt;"), "{page}");
+    }
+
+    #[test]
+    fn grpc_callers_get_a_status_in_a_response_of_trailers_only() {
+        let response = broken().into_response(Dialect::Grpc);
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        assert_eq!(response.headers()["grpc-status"], "14");
+        assert!(http_body::Body::is_end_stream(response.body()));
+    }
+
+    #[tokio::test]
+    async fn a_denied_caller_is_not_told_why() {
+        let body =
+            Fault::Denied.into_response(Dialect::Problem).into_body().collect().await.unwrap().to_bytes();
+        let text = std::str::from_utf8(&body).unwrap();
+        assert!(!text.contains("unknown_client") && !text.contains("expired"), "{text}");
+    }
+}

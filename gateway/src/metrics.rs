@@ -1,0 +1,234 @@
+//! What is counted. Labels come from enums only; a name or a message never becomes one.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::auth::DenialReason;
+
+/// An enum whose variants are a label's values.
+macro_rules! label {
+    ($(#[$meta:meta])* enum $name:ident { $($(#[$doc:meta])* $variant:ident => $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub(crate) enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            pub(crate) fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl prometheus_client::encoding::EncodeLabelValue for $name {
+            fn encode(
+                &self,
+                encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+            ) -> Result<(), std::fmt::Error> {
+                prometheus_client::encoding::EncodeLabelValue::encode(&self.as_str(), encoder)
+            }
+        }
+    };
+}
+pub(crate) use label;
+
+label! {
+    /// How a TLS handshake ended.
+    enum HandshakeResult {
+        Ok => "ok",
+        NoCertificate => "no_certificate",
+        Expired => "expired",
+        UnknownIssuer => "unknown_issuer",
+        BadUsage => "bad_usage",
+        NotTls => "not_tls",
+        Timeout => "timeout",
+        Other => "other",
+    }
+}
+
+label! {
+    /// Where a request went.
+    enum RouteClass {
+        Own => "own",
+        Http1 => "http1",
+        H2c => "h2c",
+        None => "none",
+    }
+}
+
+label! {
+    /// First digit of a response's status.
+    enum StatusClass {
+        Informational => "1xx",
+        Success => "2xx",
+        Redirection => "3xx",
+        ClientError => "4xx",
+        ServerError => "5xx",
+    }
+}
+
+const ROUTES: [RouteClass; 4] = [RouteClass::Own, RouteClass::Http1, RouteClass::H2c, RouteClass::None];
+const STATUSES: [StatusClass; 5] = [
+    StatusClass::Informational,
+    StatusClass::Success,
+    StatusClass::Redirection,
+    StatusClass::ClientError,
+    StatusClass::ServerError,
+];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandshakeLabels {
+    result: HandshakeResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: RouteClass,
+    status: StatusClass,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: RouteClass,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DenialLabels {
+    reason: DenialReason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VersionLabels {
+    version: String,
+}
+
+/// All counters of a replica. The ones that every request touches are looked up once, here.
+pub(crate) struct Metrics {
+    registry: Registry,
+    handshakes: Family<HandshakeLabels, Counter>,
+    denials: Family<DenialLabels, Counter>,
+    requests: [[Counter; STATUSES.len()]; ROUTES.len()],
+    durations: [Histogram; ROUTES.len()],
+    snapshot: Family<VersionLabels, Gauge>,
+    pub(crate) connections_open: Gauge,
+    pub(crate) connections_refused: Counter,
+    pub(crate) backend_connections: Counter,
+    pub(crate) backend_retries: Counter,
+    pub(crate) snapshots_applied: Counter,
+    pub(crate) snapshots_rejected: Counter,
+    pub(crate) certificate_expiry: Gauge,
+    pub(crate) control_connected: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("portcullis_gateway");
+        let handshakes = Family::<HandshakeLabels, Counter>::default();
+        let denials = Family::<DenialLabels, Counter>::default();
+        let requests = Family::<RequestLabels, Counter>::default();
+        let durations = Family::<RouteLabels, Histogram>::new_with_constructor(|| {
+            Histogram::new([
+                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+            ])
+        });
+        let snapshot = Family::<VersionLabels, Gauge>::default();
+        registry.register("handshakes", "TLS handshakes by result", handshakes.clone());
+        registry.register("denials", "Requests denied, by reason", denials.clone());
+        registry.register("requests", "Requests by route and class of status", requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "Time from a request's header to its response's header",
+            Unit::Seconds,
+            durations.clone(),
+        );
+        registry.register("snapshot_info", "Version of the snapshot that is served", snapshot.clone());
+        let metrics = Self {
+            requests: ROUTES.map(|route| {
+                STATUSES.map(|status| requests.get_or_create(&RequestLabels { route, status }).clone())
+            }),
+            durations: ROUTES.map(|route| durations.get_or_create(&RouteLabels { route }).clone()),
+            handshakes,
+            denials,
+            snapshot,
+            connections_open: Gauge::default(),
+            connections_refused: Counter::default(),
+            backend_connections: Counter::default(),
+            backend_retries: Counter::default(),
+            snapshots_applied: Counter::default(),
+            snapshots_rejected: Counter::default(),
+            certificate_expiry: Gauge::default(),
+            control_connected: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("connections_open", "Connections of callers", metrics.connections_open.clone());
+        registry.register(
+            "connections_refused",
+            "Connections closed because too many were open",
+            metrics.connections_refused.clone(),
+        );
+        registry.register(
+            "backend_connections",
+            "Connections opened to backends",
+            metrics.backend_connections.clone(),
+        );
+        registry.register(
+            "backend_retries",
+            "Requests sent again because a backend had closed the connection before anything was sent",
+            metrics.backend_retries.clone(),
+        );
+        registry.register("snapshots_applied", "Snapshots applied", metrics.snapshots_applied.clone());
+        registry.register("snapshots_rejected", "Snapshots rejected", metrics.snapshots_rejected.clone());
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the served certificate expires",
+            metrics.certificate_expiry.clone(),
+        );
+        registry.register(
+            "control_connected",
+            "Whether the operator's control channel is attached",
+            metrics.control_connected.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+
+    pub(crate) fn handshake(&self, result: HandshakeResult) {
+        self.handshakes.get_or_create(&HandshakeLabels { result }).inc();
+    }
+
+    pub(crate) fn denial(&self, reason: DenialReason) {
+        self.denials.get_or_create(&DenialLabels { reason }).inc();
+    }
+
+    pub(crate) fn request(&self, route: RouteClass, status: StatusCode, took: Duration) {
+        let class = match status.as_u16() {
+            100..=199 => StatusClass::Informational,
+            200..=299 => StatusClass::Success,
+            300..=399 => StatusClass::Redirection,
+            400..=499 => StatusClass::ClientError,
+            _ => StatusClass::ServerError,
+        };
+        self.requests[route as usize][class as usize].inc();
+        self.durations[route as usize].observe(took.as_secs_f64());
+    }
+
+    /// A snapshot is served from now on.
+    pub(crate) fn serving(&self, version: &str) {
+        self.snapshots_applied.inc();
+        self.snapshot.clear();
+        self.snapshot.get_or_create(&VersionLabels { version: version.to_owned() }).set(1);
+    }
+
+    /// The text that `/metrics` answers.
+    pub(crate) fn render(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+            tracing::error!(%error, "failed to write metrics");
+        }
+        text
+    }
+}

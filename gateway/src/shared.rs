@@ -1,0 +1,111 @@
+//! What all rooms of one replica share: the configuration that it serves, and whether it is ready.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, watch};
+
+use crate::backend::Dialer;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::limits::Limits;
+use crate::listener::Certificates;
+use crate::metrics::Metrics;
+use crate::shutdown::Lifeline;
+use crate::{api, logging};
+
+/// One replica.
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) lifeline: Lifeline,
+    pub(crate) certificates: Certificates,
+    pub(crate) dialer: Dialer,
+    pub(crate) pod: String,
+    pub(crate) api: api::Api,
+    /// Wakes whoever reads the certificate files.
+    pub(crate) reread: Notify,
+    config: ArcSwapOption<Config>,
+    /// Counts applied snapshots and other news, so that connections notice.
+    changes: watch::Sender<u64>,
+    listening: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        clock: Clock,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        lifeline: Lifeline,
+        pod: String,
+    ) -> Self {
+        Self {
+            certificates: Certificates::new(Arc::clone(&metrics)),
+            dialer: Dialer::new(lifeline.clone(), limits.clone(), Arc::clone(&metrics)),
+            api: api::Api::new(),
+            reread: Notify::new(),
+            config: ArcSwapOption::empty(),
+            changes: watch::Sender::new(0),
+            listening: AtomicBool::new(false),
+            clock,
+            limits,
+            metrics,
+            lifeline,
+            pod,
+        }
+    }
+
+    /// The configuration that requests are judged by now.
+    pub(crate) fn config(&self) -> arc_swap::Guard<Option<Arc<Config>>> {
+        self.config.load()
+    }
+
+    /// Hears of every applied snapshot.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Serves a document from now on, or says why it cannot and goes on with the one before.
+    pub(crate) fn apply(&self, version: String, json: &[u8]) -> Result<(), String> {
+        let previous = self.config.load_full();
+        let applied = Config::read(version, json, previous.as_deref(), &self.dialer).and_then(|config| {
+            self.certificates.trust(&config.trust)?;
+            Ok(Arc::new(config))
+        });
+        let config = applied.inspect_err(|reason| {
+            self.metrics.snapshots_rejected.inc();
+            tracing::warn!(%reason, "snapshot rejected");
+        })?;
+        logging::set_level(config.log_level);
+        if self.certificates.served_fingerprint().as_deref() != Some(&config.server_fingerprint) {
+            self.reread.notify_one();
+        }
+        self.metrics.serving(&config.version);
+        tracing::info!(version = %config.version, "snapshot applied");
+        self.config.store(Some(config));
+        self.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    pub(crate) fn set_listening(&self) {
+        self.listening.store(true, Ordering::Relaxed);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Whether callers should be sent here; otherwise, what is missing.
+    pub(crate) fn readiness(&self) -> Result<(), &'static str> {
+        if self.lifeline.stop.is_cancelled() {
+            Err("draining")
+        } else if self.config.load().is_none() {
+            Err("no snapshot yet")
+        } else if self.certificates.served_fingerprint().is_none() {
+            Err("no server certificate yet")
+        } else if !self.listening.load(Ordering::Relaxed) {
+            Err("not listening yet")
+        } else {
+            Ok(())
+        }
+    }
+}
