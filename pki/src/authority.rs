@@ -2,11 +2,14 @@
 //! generation signs, and when one is retired, is the operator's rotation.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyIdMethod, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyIdMethod,
+    KeyUsagePurpose,
 };
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::der_parser::Oid;
 use x509_parser::extensions::ParsedExtension;
+use x509_parser::x509::{RelativeDistinguishedName, X509Name};
 
 use crate::validity::Validity;
 use crate::{AuthorityProfile, Error, Mint, NameConstraints, PrivateKey, Unusable, mint, pem};
@@ -84,6 +87,9 @@ pub fn read_authority(generation: u32, certificate_pem: &str, key_pem: &str) -> 
     let key = pem::key(key_pem)?;
     pem::check_pair(&certificate, &key)?;
     check_may_sign(&certificate)?;
+    check_repeatable(certificate.subject())?;
+    Issuer::from_ca_cert_der(&der.as_slice().into(), &key)
+        .map_err(|error| Unusable::Certificate { detail: error.to_string() })?;
     let facts = AuthorityFacts {
         generation,
         fingerprint: pem::fingerprint(&der),
@@ -111,13 +117,25 @@ fn check_may_sign(certificate: &X509Certificate<'_>) -> Result<(), Unusable> {
             detail: "its key usage does not allow it to sign certificates",
         });
     }
-    // The signer cannot repeat such a subject as its leaves' issuer.
-    if certificate.subject().iter_rdn().any(|rdn| rdn.iter().count() != 1) {
-        return Err(Unusable::Certificate {
-            detail: "its subject has a part with several values".to_owned(),
-        });
-    }
     Ok(())
+}
+
+/// The signer repeats the subject as its leaves' issuer; it panics where it cannot, so ask first.
+fn check_repeatable(subject: &X509Name<'_>) -> Result<(), Unusable> {
+    let is_registered = |oid: &Oid<'_>| {
+        let arcs: Vec<u64> = oid.iter().into_iter().flatten().take(2).collect();
+        matches!(arcs[..], [0 | 1, 0..=39] | [2, _])
+    };
+    let repeatable = |rdn: &RelativeDistinguishedName<'_>| {
+        rdn.iter().count() == 1 && rdn.iter().all(|attribute| is_registered(attribute.attr_type()))
+    };
+    if subject.iter_rdn().all(repeatable) {
+        Ok(())
+    } else {
+        Err(Unusable::Certificate {
+            detail: "its subject has a part of several values, or of no valid type".to_owned(),
+        })
+    }
 }
 
 /// The stored subject key identifier; without one, what the signer writes into leaves instead.
@@ -147,3 +165,6 @@ pub(crate) fn distinguished_name(common_name: &str) -> DistinguishedName {
 fn clip(text: &str, characters: usize) -> &str {
     text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,3 +181,6 @@ fn serial(bytes: &[u8]) -> String {
     let leading = bytes.iter().take_while(|byte| **byte == 0).count();
     pem::hex(&bytes[leading..])
 }
+
+#[cfg(test)]
+mod tests;

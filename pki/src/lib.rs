@@ -12,6 +12,8 @@
 
 mod authority;
 mod error;
+#[cfg(test)]
+mod examples;
 mod leaf;
 mod mint;
 mod name_constraints;

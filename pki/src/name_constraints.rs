@@ -119,9 +119,9 @@ impl NameConstraints {
     }
 }
 
-/// No name is below it (RFC 6761): permitting it alone permits none. An excluded empty name would
-/// say the same, but not every verifier reads that.
-const NOWHERE: &str = "invalid";
+/// No name is below it (RFC 6761): permitting it alone permits none, and no verifier needs to
+/// know the special case of an excluded empty name.
+const NOWHERE: &str = "nothing.invalid";
 
 enum Base {
     Dns(String),
@@ -153,3 +153,6 @@ pub(crate) fn address_of(bytes: &[u8]) -> Option<IpAddr> {
     let v6 = || <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from);
     v4().or_else(v6)
 }
+
+#[cfg(test)]
+mod tests;

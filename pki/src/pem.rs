@@ -99,3 +99,6 @@ fn announces_more_than(der: &[u8]) -> bool {
     let announced = length.iter().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
     der.len() - 2 - length_of_length < announced
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,3 +188,6 @@ fn side(usage: Usage) -> &'static str {
         Usage::Client => "client",
     }
 }
+
+#[cfg(test)]
+mod tests;
