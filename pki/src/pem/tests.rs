@@ -102,6 +102,21 @@ fn a_certificate_cut_anywhere_before_its_last_line_is_truncated() {
     }
 }
 
+/// Found by the property below: the signer panics on such a subject.
+#[test]
+fn an_authority_whose_subject_has_an_impossible_type_is_refused() {
+    let authority = authority();
+    let mut der = super::certificate_der(&authority.certificate_pem).unwrap();
+    // The object identifier of a common name becomes 3.0.4.3.
+    let common_name = [0x06, 0x03, 0x55, 0x04, 0x03];
+    let subject = der.windows(5).rposition(|bytes| bytes == common_name).unwrap();
+    der[subject + 2] = 0x78;
+    assert_eq!(
+        read_authority(1, &block("CERTIFICATE", &der), authority.key.expose()).unwrap_err().to_string(),
+        "the certificate cannot be read: its subject has a part of several values, or of no valid type"
+    );
+}
+
 proptest! {
     #[test]
     fn garbage_is_refused_without_a_panic(certificate in any::<String>(), key in any::<String>()) {
@@ -111,11 +126,7 @@ proptest! {
 
     #[test]
     fn garbage_in_a_whole_block_is_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let block = |label: &str| {
-            let text = base64(&bytes);
-            format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
-        };
-        prop_assert!(read_leaf(&block("CERTIFICATE"), &block("PRIVATE KEY")).is_err());
+        prop_assert!(read_leaf(&block("CERTIFICATE", &bytes), &block("PRIVATE KEY", &bytes)).is_err());
     }
 
     #[test]
@@ -125,14 +136,15 @@ proptest! {
         let mut der = super::certificate_der(&authority.certificate_pem).unwrap();
         let at = at.index(der.len());
         der[at] = to;
-        let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", base64(&der));
+        let pem = block("CERTIFICATE", &der);
         if let Ok(read) = read_authority(1, &pem, authority.key.expose()) {
             let _ = issue_leaf(&read, &client(), NOW, &RandomMint);
         }
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
+fn block(label: &str, bytes: &[u8]) -> String {
     use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
+    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use time::macros::datetime;
 
 use super::*;
-use crate::examples::{NOW, authority, client, issue, server};
+use crate::examples::{CLIENT, NOW, authority, client, issue, server};
 use crate::{Authority, RandomMint, issue_leaf};
 
 static AUTHORITY: LazyLock<Authority> = LazyLock::new(authority);
@@ -73,6 +73,15 @@ fn a_change_of_names_says_which() {
     );
     let fewer = LeafProfile { dns_names: vec!["door.demo.svc".to_owned()], ..server() };
     assert_eq!(changed(&fewer), ("NamesChanged", "it still bears *.example.com".to_owned()));
+}
+
+#[test]
+fn one_name_for_another_is_a_change_too() {
+    let leaf = issue(&AUTHORITY, &client());
+    let bob = "spiffe://cluster.local/ns/demo/gateway/door/client/bob";
+    let found = reason(&leaf.facts, &LeafProfile { uris: vec![bob.to_owned()], ..client() }, NOW);
+    let (added, removed) = (vec![bob.to_owned()], vec![CLIENT.to_owned()]);
+    assert_eq!(found, Some(Reissue::NamesChanged { added, removed }));
 }
 
 #[test]
