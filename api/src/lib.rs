@@ -1,6 +1,8 @@
 //! The custom resources of `portcullis.dev`: their types, defaults, CEL rules, conditions and reasons. No I/O and no
 //! decisions live here; what the API server can refuse by itself is refused here.
 
+#![expect(unreachable_pub, reason = "KubeSchema writes a private copy of each type")]
+
 pub mod condition;
 pub mod crd;
 pub mod gateway;

@@ -62,8 +62,7 @@ impl FromStr for Identity {
 
 /// No empty segment, no escape, nothing that another reader could take for something else.
 fn is_plain(segment: &str) -> bool {
-    !segment.is_empty()
-        && segment.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
+    !segment.is_empty() && segment.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
 }
 
 #[cfg(test)]

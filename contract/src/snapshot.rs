@@ -126,8 +126,10 @@ impl Snapshot {
 
 /// Version of a document: the first 16 hexadecimal digits of the SHA-256 of its bytes.
 pub fn version(json: &[u8]) -> String {
-    let digest = Sha256::digest(json);
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let digest: [u8; 32] = Sha256::digest(json).into();
+    let mut head = [0; 8];
+    head.copy_from_slice(&digest[..8]);
+    format!("{:016x}", u64::from_be_bytes(head))
 }
 
 #[cfg(test)]

@@ -1,0 +1,181 @@
+//! The control channel: what replicas are told, and what they say. Replicas dial in over mutual TLS, are handed the
+//! current snapshot and every change, and answer each; what they answered is evidence for the status.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use portcullis_pki::Authority;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use crate::gateway::plan::Published;
+use crate::world::Key;
+
+pub mod authority;
+pub mod server;
+pub mod service;
+
+/// What one replica said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Session {
+    /// The version that it serves, and the fingerprint of the certificate that it shows.
+    pub acknowledged: Option<(String, String)>,
+    /// The last version that it refused, and why.
+    pub rejected: Option<(String, String)>,
+}
+
+/// What replicas are told, and what they say.
+#[derive(Debug, Default)]
+pub struct Control {
+    gateways: Mutex<HashMap<Key, Channel>>,
+    authority: Mutex<Option<Arc<Authority>>>,
+    attached: Mutex<u64>,
+}
+
+#[derive(Debug)]
+struct Channel {
+    snapshot: watch::Sender<Option<Arc<Published>>>,
+    /// By pod; the number tells a session from an older one of the same pod.
+    sessions: BTreeMap<String, (u64, Session)>,
+    earliest_expiry: Option<OffsetDateTime>,
+}
+
+impl Default for Channel {
+    fn default() -> Self {
+        Self { snapshot: watch::Sender::new(None), sessions: BTreeMap::new(), earliest_expiry: None }
+    }
+}
+
+impl Control {
+    /// Tells a Gateway's replicas what to serve; nothing happens if they were told before.
+    pub fn publish(&self, key: &Key, published: &Published) {
+        self.lock().entry(key.clone()).or_default().snapshot.send_if_modified(|current| {
+            let news = current.as_deref() != Some(published);
+            if news {
+                *current = Some(Arc::new(published.clone()));
+            }
+            news
+        });
+    }
+
+    /// What a Gateway's replicas are to serve, now and from now on.
+    pub fn subscribe(&self, key: &Key) -> watch::Receiver<Option<Arc<Published>>> {
+        self.lock().entry(key.clone()).or_default().snapshot.subscribe()
+    }
+
+    /// What a Gateway's replicas said, by pod.
+    pub fn sessions(&self, key: &Key) -> BTreeMap<String, Session> {
+        let gateways = self.lock();
+        let sessions = gateways.get(key).map(|channel| &channel.sessions);
+        sessions.into_iter().flatten().map(|(pod, (_, session))| (pod.clone(), session.clone())).collect()
+    }
+
+    /// A replica is attached; returns the number of its session.
+    pub fn attach(&self, key: &Key, pod: &str) -> u64 {
+        let number = {
+            let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+            *attached += 1;
+            *attached
+        };
+        let mut gateways = self.lock();
+        gateways
+            .entry(key.clone())
+            .or_default()
+            .sessions
+            .insert(pod.to_owned(), (number, Session::default()));
+        number
+    }
+
+    /// A replica said something. False where a newer session of that pod has taken over, or it is no news.
+    pub fn heard(&self, key: &Key, pod: &str, number: u64, change: impl FnOnce(&mut Session)) -> bool {
+        let mut gateways = self.lock();
+        let slot = gateways.get_mut(key).and_then(|channel| channel.sessions.get_mut(pod));
+        let Some((_, session)) = slot.filter(|(current, _)| *current == number) else { return false };
+        let before = session.clone();
+        change(session);
+        *session != before
+    }
+
+    /// A replica is gone; an older session never clears a newer one.
+    pub fn detach(&self, key: &Key, pod: &str, number: u64) -> bool {
+        let mut gateways = self.lock();
+        let Some(channel) = gateways.get_mut(key) else { return false };
+        let ours = channel.sessions.get(pod).is_some_and(|(current, _)| *current == number);
+        if ours {
+            channel.sessions.remove(pod);
+        }
+        ours
+    }
+
+    /// Forgets a Gateway that is gone; its replicas are let go.
+    pub fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    /// How many replicas are attached.
+    pub fn attached(&self) -> usize {
+        self.lock().values().map(|channel| channel.sessions.len()).sum()
+    }
+
+    /// Remembers when a Gateway's first certificate ends.
+    pub fn record_expiry(&self, key: &Key, at: Option<OffsetDateTime>) {
+        self.lock().entry(key.clone()).or_default().earliest_expiry = at;
+    }
+
+    /// When the first certificate of any Gateway ends.
+    pub fn earliest_expiry(&self) -> Option<OffsetDateTime> {
+        self.lock().values().filter_map(|channel| channel.earliest_expiry).min()
+    }
+
+    /// Signs the channel's certificates, once it is known.
+    pub fn authority(&self) -> Option<Arc<Authority>> {
+        self.authority.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The authority is known.
+    pub fn set_authority(&self, authority: Arc<Authority>) {
+        *self.authority.lock().unwrap_or_else(PoisonError::into_inner) = Some(authority);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Channel>> {
+        self.gateways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_session_of_a_pod_never_clears_or_speaks_for_a_newer_one() {
+        let (control, key) = (Control::default(), Key::new("shop", "door"));
+        let old = control.attach(&key, "door-1");
+        let new = control.attach(&key, "door-1");
+        let acknowledge = |session: &mut Session| session.acknowledged = Some(("v1".into(), "f1".into()));
+        assert!(!control.heard(&key, "door-1", old, acknowledge));
+        assert!(control.heard(&key, "door-1", new, acknowledge));
+        assert!(!control.heard(&key, "door-1", new, acknowledge), "the same again is no news");
+        assert!(!control.detach(&key, "door-1", old));
+        assert_eq!(control.attached(), 1);
+        assert!(control.detach(&key, "door-1", new));
+        assert!(control.sessions(&key).is_empty());
+    }
+
+    #[test]
+    fn replicas_are_told_only_what_is_new_to_them() {
+        let (control, key) = (Control::default(), Key::new("shop", "door"));
+        let published = |version: &str| Published {
+            version: version.into(),
+            json: "{}".into(),
+            server_fingerprint: "f".into(),
+        };
+        let mut told = control.subscribe(&key);
+        control.publish(&key, &published("v1"));
+        assert!(told.has_changed().unwrap());
+        told.mark_unchanged();
+        control.publish(&key, &published("v1"));
+        assert!(!told.has_changed().unwrap());
+        control.publish(&key, &published("v2"));
+        assert_eq!(told.borrow_and_update().as_ref().unwrap().version, "v2");
+    }
+}

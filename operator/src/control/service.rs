@@ -1,0 +1,177 @@
+//! One call per replica: who it is, what it is told, and what it says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_contract::control::control_server::Control as ControlApi;
+use portcullis_contract::control::instruction::Instruction as Told;
+use portcullis_contract::control::report::Report as Said;
+use portcullis_contract::control::{Hello, Instruction, Redirect, Report, Snapshot};
+use portcullis_contract::identity::Identity;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::{Request, Response, Status, Streaming};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+use super::Control;
+use crate::lease::Leadership;
+use crate::queue::{Queue, Urgency};
+use crate::world::{Key, World};
+
+/// How long a replica may take to say Hello, and its pod to show up in the watch.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Instructions that wait for a slow replica; the next snapshot replaces one that waits.
+const BACKLOG: usize = 2;
+
+/// Serves `portcullis.control.v1.Control`.
+#[derive(Clone)]
+pub struct ControlService {
+    /// What replicas are told, and what they say.
+    pub control: Arc<Control>,
+    /// Knows the pods.
+    pub world: Arc<World>,
+    /// Wakes the reconciler.
+    pub queue: Arc<Queue<Key>>,
+    /// Hears of pods that come.
+    pub pods: watch::Receiver<u64>,
+    /// Who leads.
+    pub leadership: Leadership,
+    /// Trust domain of the identities.
+    pub trust_domain: String,
+    /// Every call is one of these.
+    pub tasks: TaskTracker,
+    /// Ends every call.
+    pub stop: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl ControlApi for ControlService {
+    type AttachStream = ReceiverStream<Result<Instruction, Status>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<Report>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let key = self.identify(&request)?;
+        let mut reports = request.into_inner();
+        let (instructions, stream) = mpsc::channel(BACKLOG);
+        let hello = tokio::time::timeout(PATIENCE, reports.message()).await;
+        let first = hello.map_err(|_| Status::deadline_exceeded("say Hello first"))??;
+        let Some(Report { report: Some(Said::Hello(hello)) }) = first else {
+            return Err(Status::invalid_argument("the first report must be Hello"));
+        };
+        if !self.leadership.leads() {
+            let address =
+                self.leadership.leader().ok_or_else(|| Status::unavailable("nobody leads at the moment"))?;
+            let redirect = Instruction { instruction: Some(Told::Redirect(Redirect { address })) };
+            // The channel is empty, and its receiver is here.
+            drop(instructions.try_send(Ok(redirect)));
+            return Ok(Response::new(ReceiverStream::new(stream)));
+        }
+        self.await_pod(&key, &hello).await?;
+        let call = Call { service: self.clone(), key, pod: hello.pod };
+        self.tasks.spawn(async move { call.run(reports, instructions).await });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+impl ControlService {
+    /// The Gateway that the certificate speaks for.
+    fn identify(&self, request: &Request<Streaming<Report>>) -> Result<Key, Status> {
+        let connection = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+        let certificates = connection.and_then(TlsConnectInfo::peer_certs);
+        let certificates = certificates.ok_or_else(|| Status::unauthenticated("no client certificate"))?;
+        let leaf = certificates.first().ok_or_else(|| Status::unauthenticated("no client certificate"))?;
+        let identity =
+            identity(leaf).ok_or_else(|| Status::unauthenticated("the certificate names no Gateway"))?;
+        if identity.trust_domain != self.trust_domain || identity.client.is_some() {
+            return Err(Status::permission_denied("the certificate names no Gateway of this operator"));
+        }
+        Ok(Key::new(identity.namespace, identity.gateway))
+    }
+
+    /// The pod must be one of the Gateway's; the watch may learn of it a moment later than the pod itself.
+    async fn await_pod(&self, key: &Key, hello: &Hello) -> Result<(), Status> {
+        let mut pods = self.pods.clone();
+        let known = pods.wait_for(|_| self.world.has_pod(key, &hello.pod));
+        match tokio::time::timeout(PATIENCE, known).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Status::permission_denied(format!("{:?} is no pod of Gateway {key}", hello.pod))),
+        }
+    }
+}
+
+/// The identity in a certificate's SAN URI.
+fn identity(der: &[u8]) -> Option<Identity> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::URI(uri) => uri.parse().ok(),
+        _ => None,
+    })
+}
+
+/// An open call.
+struct Call {
+    service: ControlService,
+    key: Key,
+    pod: String,
+}
+
+impl Call {
+    async fn run(
+        self,
+        mut reports: Streaming<Report>,
+        instructions: mpsc::Sender<Result<Instruction, Status>>,
+    ) {
+        let control = &self.service.control;
+        let number = control.attach(&self.key, &self.pod);
+        tracing::info!(gateway = %self.key, pod = self.pod, "replica attached");
+        let mut snapshots = control.subscribe(&self.key);
+        snapshots.mark_changed();
+        let why = loop {
+            tokio::select! {
+                changed = snapshots.changed() => {
+                    if changed.is_err() { break "the Gateway is gone".to_owned() }
+                    let Some(snapshot) = snapshots.borrow_and_update().clone() else { continue };
+                    let told = Told::Snapshot(Snapshot { version: snapshot.version.clone(), json: snapshot.json.clone().into_bytes() });
+                    if instructions.send(Ok(Instruction { instruction: Some(told) })).await.is_err() {
+                        break "the replica hung up".to_owned();
+                    }
+                }
+                report = reports.message() => match report {
+                    Ok(Some(report)) => self.heard(number, report),
+                    Ok(None) => break "the replica hung up".to_owned(),
+                    Err(status) => break status.message().to_owned(),
+                },
+                () = self.service.leadership.lost() => {
+                    // The replica dials again and is led to whoever leads by then.
+                    drop(instructions.try_send(Err(Status::unavailable("this operator does not lead any more"))));
+                    break "leadership lost".to_owned();
+                }
+                () = self.service.stop.cancelled() => break "shutting down".to_owned(),
+            }
+        };
+        tracing::info!(gateway = %self.key, pod = self.pod, why, "replica detached");
+        if control.detach(&self.key, &self.pod, number) {
+            self.service.queue.add(self.key.clone(), Urgency::Changed);
+        }
+    }
+
+    fn heard(&self, number: u64, report: Report) {
+        let news = self.service.control.heard(&self.key, &self.pod, number, |session| match report.report {
+            Some(Said::Acknowledged(it)) => {
+                session.acknowledged = Some((it.version, it.served_fingerprint));
+                session.rejected = None;
+            }
+            Some(Said::Rejected(it)) => session.rejected = Some((it.version, it.reason)),
+            Some(Said::Hello(_)) | None => {}
+        });
+        if news {
+            self.service.queue.add(self.key.clone(), Urgency::Changed);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The Gateway controller: one visit brings one Gateway to its declared state and reports what became of it.
+
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use portcullis_api::Gateway;
+
+use crate::context::Context;
+use crate::world::Key;
+use crate::{moment, writer};
+
+pub mod apply;
+pub mod events;
+pub mod observe;
+pub mod plan;
+pub mod status;
+pub mod validate;
+
+use apply::apply;
+use observe::observe;
+use plan::plan;
+use status::{Outcome, status};
+use validate::validate;
+
+/// When a Gateway is to be visited again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// When something happens to it.
+    Change,
+    /// After this long, too.
+    After(Duration),
+    /// At once.
+    Now,
+    /// After a failure: when the back-off says so.
+    Retry,
+}
+
+/// Brings one Gateway to its declared state and reports what became of it.
+///
+/// # Errors
+/// Where its status could not be written.
+pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Next, writer::Error> {
+    let Some(gateway) =
+        ctx.world.gateway(key).filter(|gateway| gateway.metadata.deletion_timestamp.is_none())
+    else {
+        ctx.control.forget(key);
+        return Ok(Next::Change);
+    };
+    let observed = observe(ctx, &gateway);
+    let outcome = carry_out(ctx, &gateway, &observed).await;
+    if let Outcome::Applied(_, applied) = &outcome
+        && applied.again
+    {
+        return Ok(Next::Now);
+    }
+    let status = status(&gateway, &observe(ctx, &gateway), &outcome, now(ctx));
+    let next = next_visit(ctx, key, &outcome);
+    publish(ctx, &gateway, status).await?;
+    Ok(next)
+}
+
+async fn carry_out(ctx: &Context, gateway: &Gateway, observed: &observe::Observed) -> Outcome {
+    if gateway.spec.suspend {
+        return Outcome::Suspended;
+    }
+    let accepted = match validate(gateway, observed, &ctx.settings) {
+        Ok(accepted) => accepted,
+        Err(rejected) => return Outcome::Rejected(rejected),
+    };
+    let recorded =
+        gateway.status.as_ref().and_then(|status| status.ca.as_ref()).map(|ca| ca.fingerprint.as_str());
+    let plan = match plan(&accepted, observed, &ctx.settings, recorded, ctx.clock.now(), ctx.mint.as_ref()) {
+        Ok(plan) => plan,
+        Err(error) => return Outcome::Unplanned(apply::chain(&error)),
+    };
+    for note in &plan.certificates.notes {
+        tracing::info!(gateway = %accepted.key, "{note}");
+    }
+    let applied = apply(ctx, &accepted, plan).await;
+    if let (Some(snapshot), [], false) = (&applied.plan.snapshot, applied.failures.as_slice(), applied.again)
+    {
+        ctx.control.publish(&accepted.key, snapshot);
+    }
+    Outcome::Applied(Box::new(accepted), Box::new(applied))
+}
+
+async fn publish(
+    ctx: &Context,
+    gateway: &Gateway,
+    status: portcullis_api::GatewayStatus,
+) -> Result<(), writer::Error> {
+    if gateway.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let news = events::transitions(gateway.status.as_ref(), &status);
+    let uid = gateway.uid().unwrap_or_default();
+    match ctx.writer.status(&Key::of(gateway), &uid, &status).await {
+        Ok(mut written) => {
+            written.metadata.managed_fields = None;
+            ctx.world.put_gateway(written);
+        }
+        // Gone, or another one by now: there is nothing to report on.
+        Err(error) if matches!(error.code(), 404 | 409) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    for news in news {
+        if let Err(error) = ctx.writer.event(gateway, &news, now(ctx)).await {
+            tracing::warn!(
+                error = apply::chain(&error),
+                "failed to tell what happened; the condition says it"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn next_visit(ctx: &Context, key: &Key, outcome: &Outcome) -> Next {
+    let Outcome::Applied(_, applied) = outcome else { return Next::Change };
+    if let Some(failure) = applied.failures.first() {
+        ctx.metrics
+            .errors
+            .get_or_create(&crate::metrics::ErrorLabels { reason: failure.reason.into() })
+            .inc();
+        return Next::Retry;
+    }
+    ctx.control.record_expiry(key, applied.plan.certificates.earliest_expiry());
+    match applied.plan.certificates.renewal {
+        Some(at) => {
+            let left = at - ctx.clock.now();
+            Next::After(left.try_into().unwrap_or(Duration::ZERO).max(Duration::from_mins(1)))
+        }
+        None => Next::Retry,
+    }
+}
+
+fn now(ctx: &Context) -> k8s_openapi::jiff::Timestamp {
+    moment::timestamp(ctx.clock.now()).unwrap_or_default()
+}

@@ -1,0 +1,96 @@
+//! What there is to know before anything is decided. All of it comes from memory: the watches keep it there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_api::Gateway;
+use portcullis_pki::Authority;
+
+use crate::context::Context;
+use crate::control::Session;
+use crate::names;
+use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Pod, Served};
+
+/// What there is around one Gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Children by kind and name.
+    pub children: BTreeMap<(Kind, String), Arc<Child>>,
+    /// Digests of what was applied to a child and of what was found afterwards.
+    pub settled: BTreeMap<(Kind, String), (Digest, Digest)>,
+    /// Pods by name.
+    pub pods: BTreeMap<String, Arc<Pod>>,
+    /// Ports of the Services that the backends name; None: there is no such Service.
+    pub services: BTreeMap<String, Option<Vec<i32>>>,
+    /// The last good authority, whether or not its Secret is there.
+    pub remembered_authority: Option<Arc<Authority>>,
+    /// What the replicas said on the control channel, by pod.
+    pub sessions: BTreeMap<String, Session>,
+    /// Signs the control channel's certificates.
+    pub control_authority: Option<Arc<Authority>>,
+}
+
+/// Gathers what there is around a Gateway.
+pub fn observe(ctx: &Context, gateway: &Gateway) -> Observed {
+    let key = Key::of(gateway);
+    let targets = gateway.spec.backends.iter().filter_map(|backend| backend.service.as_ref());
+    let services = targets
+        .map(|target| (target.name.clone(), ctx.world.service_ports(&key.namespace, &target.name)))
+        .collect();
+    let around = ctx.world.surroundings(&key);
+    Observed {
+        children: around.children,
+        settled: around.settled,
+        pods: around.pods,
+        services,
+        remembered_authority: around.authority,
+        sessions: ctx.control.sessions(&key),
+        control_authority: ctx.control.authority(),
+    }
+}
+
+impl Observed {
+    fn content(&self, kind: Kind, name: String) -> Option<&Content> {
+        self.children.get(&(kind, name)).map(|child| &child.content)
+    }
+
+    /// What is in the server Secret, if there is one.
+    pub fn served(&self, gateway: &str) -> Option<&Served> {
+        match self.content(Kind::Secret, names::server_secret(gateway)) {
+            Some(Content::Server(served)) => Some(served),
+            _ => None,
+        }
+    }
+
+    /// What is in a client's bundle, if there is one.
+    pub fn bundle(&self, gateway: &str, client: &str) -> Option<&Bundle> {
+        match self.content(Kind::Secret, names::bundle_secret(gateway, client)) {
+            Some(Content::Bundle(bundle)) => Some(bundle),
+            _ => None,
+        }
+    }
+
+    /// What is in the authority's Secret, if there is one.
+    pub fn stored_authority(&self, gateway: &str) -> Option<&Content> {
+        self.content(Kind::Secret, names::authority_secret(gateway))
+    }
+
+    /// Where a load balancer answers for the Service.
+    pub fn load_balancer(&self, gateway: &str) -> Option<&str> {
+        match self.content(Kind::Service, gateway.to_owned()) {
+            Some(Content::Service(Some(address))) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// Why no pod comes up: in the words of the Deployment, the scheduler or the kubelet.
+    pub fn pod_failure(&self, gateway: &str) -> Option<String> {
+        let deployment = match self.content(Kind::Deployment, gateway.to_owned()) {
+            Some(Content::Deployment(Some(failure))) => Some(failure.clone()),
+            _ => None,
+        };
+        let pods = self.pods.iter().filter(|(_, pod)| !pod.leaving);
+        let failing = pods.filter_map(|(name, pod)| Some(format!("pod {name}: {}", pod.failure.as_ref()?)));
+        deployment.or_else(|| failing.into_iter().next())
+    }
+}

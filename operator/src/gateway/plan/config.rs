@@ -1,0 +1,44 @@
+//! The snapshot that replicas serve, and the ConfigMap that a fresh one starts from.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use portcullis_contract::files;
+use portcullis_contract::snapshot::{GatewayName, Snapshot, Target};
+use serde_json::Value;
+
+use super::certificates::Certificates;
+use super::metadata::Maker;
+use super::{Error, Published};
+use crate::gateway::validate::Accepted;
+use crate::names;
+use crate::settings::Settings;
+
+/// What the replicas should serve. None while no authority or no server certificate can be named.
+pub fn snapshot(accepted: &Accepted, settings: &Settings, certificates: &Certificates) -> Option<Snapshot> {
+    Some(Snapshot {
+        gateway: GatewayName { namespace: accepted.key.namespace.clone(), name: accepted.key.name.clone() },
+        trust_domain: settings.trust_domain.clone(),
+        log_level: accepted.log_level.to_owned(),
+        trust: vec![certificates.trust.clone()?],
+        server_fingerprint: certificates.server.as_ref()?.fingerprint.clone(),
+        clients: accepted.clients.iter().map(|caller| caller.client.clone()).collect(),
+        backends: accepted.backends.clone(),
+    })
+}
+
+/// The ConfigMap.
+pub fn config_map(maker: &Maker<'_>, published: &Published) -> Result<Value, Error> {
+    maker.finish(&ConfigMap {
+        metadata: maker.metadata(names::config_map(maker.gateway())),
+        data: Some([(files::SNAPSHOT.to_owned(), published.json.clone())].into()),
+        ..ConfigMap::default()
+    })
+}
+
+/// Backends that cannot be reached, in the words of the condition.
+pub fn unresolved(accepted: &Accepted) -> Vec<String> {
+    let missing = accepted.backends.iter().filter_map(|backend| match &backend.target {
+        Target::Unresolved { reason } => Some(format!("backend {}: {reason}", backend.name)),
+        Target::Address { .. } => None,
+    });
+    missing.collect()
+}

@@ -1,0 +1,31 @@
+//! The Service in front of the pods.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::Value;
+
+use super::Error;
+use super::metadata::Maker;
+use crate::gateway::validate::Accepted;
+use crate::names;
+
+/// The Service; IP families are the cluster's own choice.
+pub fn service(maker: &Maker<'_>, accepted: &Accepted) -> Result<Value, Error> {
+    let port = ServicePort {
+        name: Some("https".to_owned()),
+        port: accepted.service.port,
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::String("https".to_owned())),
+        ..ServicePort::default()
+    };
+    maker.finish(&Service {
+        metadata: maker.annotated(maker.gateway().to_owned(), &accepted.service.annotations),
+        spec: Some(ServiceSpec {
+            type_: Some(accepted.service.type_.as_str().to_owned()),
+            selector: Some(names::selector(maker.gateway())),
+            ports: Some(vec![port]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    })
+}

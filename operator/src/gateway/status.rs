@@ -1,0 +1,271 @@
+//! What is proved about a Gateway, computed on every outcome. Pure; a condition's time moves only when its status does.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use portcullis_api::condition::{ConditionType, Reason};
+use portcullis_api::{AuthorityStatus, CertificateStatus, ClientStatus, Gateway, GatewayStatus};
+use portcullis_pki::LeafFacts;
+
+use super::apply::Applied;
+use super::observe::Observed;
+use super::validate::{Accepted, Rejected};
+use crate::moment;
+
+mod replicas;
+
+use replicas::Replicas;
+
+/// What became of a visit.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The spec asks to leave everything as it is.
+    Suspended,
+    /// The spec makes no sense.
+    Rejected(Rejected),
+    /// No plan could be made.
+    Unplanned(String),
+    /// The plan was carried out, as far as it went.
+    Applied(Box<Accepted>, Box<Applied>),
+}
+
+/// A condition to be.
+struct Verdict {
+    kind: ConditionType,
+    holds: bool,
+    reason: Reason,
+    message: String,
+}
+
+impl Verdict {
+    fn yes(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { kind, holds: true, reason, message: message.into() }
+    }
+
+    fn no(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { kind, holds: false, reason, message: message.into() }
+    }
+}
+
+/// The status that a Gateway should have after a visit.
+pub fn status(gateway: &Gateway, observed: &Observed, outcome: &Outcome, now: Timestamp) -> GatewayStatus {
+    let previous = gateway.status.clone().unwrap_or_default();
+    let generation = gateway.metadata.generation;
+    let (mut status, verdicts) = match outcome {
+        Outcome::Suspended => (previous.clone(), suspended()),
+        Outcome::Rejected(rejected) => {
+            (previous.clone(), failed(ConditionType::Accepted, rejected.reason, &rejected.message))
+        }
+        Outcome::Unplanned(why) => {
+            (previous.clone(), failed(ConditionType::CertificatesReady, Reason::WriteFailed, why))
+        }
+        Outcome::Applied(accepted, applied) => carried_out(&previous, observed, accepted, applied),
+    };
+    status.observed_generation = generation;
+    status.conditions = ConditionType::ALL
+        .into_iter()
+        .map(|kind| {
+            let before = previous.conditions.iter().find(|condition| condition.type_ == kind.as_str());
+            let verdict = verdicts.iter().find(|verdict| verdict.kind == kind);
+            condition(kind, verdict, before, generation, now)
+        })
+        .collect();
+    status.endpoint = Some(endpoint(gateway, observed));
+    status
+}
+
+fn condition(
+    kind: ConditionType,
+    verdict: Option<&Verdict>,
+    before: Option<&Condition>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
+    let (status, reason, message) = match (verdict, before) {
+        (Some(verdict), _) => {
+            (if verdict.holds { "True" } else { "False" }, verdict.reason.as_str(), verdict.message.as_str())
+        }
+        (None, Some(before)) => (before.status.as_str(), before.reason.as_str(), before.message.as_str()),
+        (None, None) => ("Unknown", Reason::Pending.as_str(), "Waiting for the operator"),
+    };
+    let unmoved = before.filter(|before| before.status == status && before.observed_generation.is_some());
+    Condition {
+        type_: kind.as_str().to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        // The API server takes 32 KiB; nobody reads more than this.
+        message: message.chars().take(2000).collect(),
+        observed_generation: generation,
+        last_transition_time: unmoved.map_or(Time(now), |before| before.last_transition_time.clone()),
+    }
+}
+
+fn suspended() -> Vec<Verdict> {
+    let message =
+        "spec.suspend is true: nothing is created, changed, renewed or removed until it is off again";
+    vec![Verdict::yes(ConditionType::Accepted, Reason::Suspended, message)]
+}
+
+/// One condition is false, and with it Ready; what is said of the others stays.
+fn failed(kind: ConditionType, reason: Reason, message: &str) -> Vec<Verdict> {
+    vec![Verdict::no(kind, reason, message), Verdict::no(ConditionType::Ready, reason, message)]
+}
+
+fn carried_out(
+    previous: &GatewayStatus,
+    observed: &Observed,
+    accepted: &Accepted,
+    applied: &Applied,
+) -> (GatewayStatus, Vec<Verdict>) {
+    let certificates = &applied.plan.certificates;
+    let replicas = Replicas::count(observed, applied.plan.snapshot.as_ref());
+    let status = GatewayStatus {
+        replicas: accepted.replicas,
+        ready_replicas: replicas.ready(),
+        programmed_replicas: replicas.programmed(),
+        ca: certificates.authority.as_ref().map_or_else(
+            || previous.ca.clone(),
+            |authority| {
+                Some(AuthorityStatus {
+                    generation: authority.generation.into(),
+                    fingerprint: authority.fingerprint.clone(),
+                    not_after: moment::text(authority.not_after),
+                })
+            },
+        ),
+        server_certificate: certificates.server.as_ref().map(certificate),
+        clients: certificates
+            .clients
+            .iter()
+            .map(|(name, secret, facts)| ClientStatus {
+                name: name.clone(),
+                secret_name: secret.clone(),
+                certificate: certificate(facts),
+            })
+            .collect(),
+        ..GatewayStatus::default()
+    };
+    let mut verdicts = vec![
+        accepted_verdict(applied),
+        resolved(applied),
+        certificates_verdict(applied),
+        programmed(accepted, applied, &replicas),
+    ];
+    let ready = ready(accepted, observed, &verdicts, &replicas);
+    verdicts.push(ready);
+    (status, verdicts)
+}
+
+fn certificate(facts: &LeafFacts) -> CertificateStatus {
+    CertificateStatus {
+        serial: facts.serial.clone(),
+        fingerprint: facts.fingerprint.clone(),
+        not_after: moment::text(facts.not_after),
+    }
+}
+
+fn failure(applied: &Applied, reasons: &[Reason]) -> Option<(Reason, String)> {
+    let failures: Vec<_> =
+        applied.failures.iter().filter(|failure| reasons.contains(&failure.reason)).collect();
+    let messages: Vec<_> = failures.iter().map(|failure| failure.message.as_str()).collect();
+    Some((failures.first()?.reason, messages.join("; ")))
+}
+
+fn accepted_verdict(applied: &Applied) -> Verdict {
+    match failure(applied, &[Reason::NameConflict, Reason::Forbidden]) {
+        Some((reason, message)) => Verdict::no(ConditionType::Accepted, reason, message),
+        None => Verdict::yes(ConditionType::Accepted, Reason::Accepted, "The spec is accepted"),
+    }
+}
+
+fn resolved(applied: &Applied) -> Verdict {
+    match applied.plan.unresolved.as_slice() {
+        [] => Verdict::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs, "Every backend exists"),
+        missing => Verdict::no(
+            ConditionType::ResolvedRefs,
+            Reason::BackendNotFound,
+            format!("{}; requests for it get 503, the other backends are served", missing.join("; ")),
+        ),
+    }
+}
+
+fn certificates_verdict(applied: &Applied) -> Verdict {
+    let certificates = &applied.plan.certificates;
+    if let Some(trouble) = &certificates.trouble {
+        return Verdict::no(ConditionType::CertificatesReady, trouble.reason, trouble.message.clone());
+    }
+    if let Some((reason, message)) =
+        failure(applied, &[Reason::NameConflict, Reason::Forbidden, Reason::WriteFailed])
+    {
+        return Verdict::no(ConditionType::CertificatesReady, reason, message);
+    }
+    match &certificates.server {
+        Some(_) => Verdict::yes(
+            ConditionType::CertificatesReady,
+            Reason::Issued,
+            format!(
+                "Authority, server certificate and {} client bundles are issued",
+                certificates.clients.len()
+            ),
+        ),
+        None => Verdict::no(
+            ConditionType::CertificatesReady,
+            Reason::Pending,
+            "Waiting for the control channel's authority",
+        ),
+    }
+}
+
+fn programmed(accepted: &Accepted, applied: &Applied, replicas: &Replicas<'_>) -> Verdict {
+    let no = |reason, message: String| Verdict::no(ConditionType::Programmed, reason, message);
+    if let Some((reason, message)) = failure(applied, &[Reason::Forbidden, Reason::WriteFailed]) {
+        return no(reason, message);
+    }
+    if let Some(refusal) = replicas.refusal() {
+        return no(Reason::Rejected, refusal);
+    }
+    if accepted.replicas == 0 {
+        return no(Reason::NoReplicas, "spec.replicas is 0: nothing serves this Gateway".to_owned());
+    }
+    match replicas.waiting() {
+        Some(waiting) => no(Reason::WaitingForReplicas, waiting),
+        None => Verdict::yes(
+            ConditionType::Programmed,
+            Reason::Programmed,
+            "Every ready replica serves the current configuration and certificate",
+        ),
+    }
+}
+
+fn ready(accepted: &Accepted, observed: &Observed, verdicts: &[Verdict], replicas: &Replicas<'_>) -> Verdict {
+    let no = |reason, message: String| Verdict::no(ConditionType::Ready, reason, message);
+    let first_false = |kinds: &[ConditionType]| {
+        verdicts.iter().find(|verdict| !verdict.holds && kinds.contains(&verdict.kind))
+    };
+    if let Some(cause) = first_false(&[ConditionType::Accepted, ConditionType::CertificatesReady]) {
+        return no(cause.reason, cause.message.clone());
+    }
+    if replicas.ready() == 0 && accepted.replicas > 0 {
+        return match observed.pod_failure(&accepted.key.name) {
+            Some(failure) => no(Reason::PodFailing, failure),
+            None => no(Reason::ReplicasNotReady, "No replica is ready yet".to_owned()),
+        };
+    }
+    if let Some(cause) = first_false(&[ConditionType::Programmed, ConditionType::ResolvedRefs]) {
+        return no(cause.reason, cause.message.clone());
+    }
+    Verdict::yes(ConditionType::Ready, Reason::Ready, "The Gateway answers")
+}
+
+/// Where callers find it.
+fn endpoint(gateway: &Gateway, observed: &Observed) -> String {
+    let name = gateway.name_any();
+    let inside = || format!("{name}.{}.svc", gateway.namespace().unwrap_or_default());
+    let host = observed.load_balancer(&name).map_or_else(inside, |address| {
+        match address.parse::<std::net::Ipv6Addr>() {
+            Ok(address) => format!("[{address}]"),
+            Err(_) => address.to_owned(),
+        }
+    });
+    format!("https://{host}:{}", gateway.spec.service.port)
+}

@@ -1,0 +1,59 @@
+//! `/healthz`, `/readyz` and `/metrics`. Ready is apart from leadership: a standby with warm caches is ready.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::world::watch::Progress;
+
+/// What the answers are made of.
+#[derive(Clone)]
+pub struct Pages {
+    /// Everything there is to count.
+    pub context: Arc<Context>,
+    /// How far the first lists are.
+    pub progress: Arc<Progress>,
+}
+
+/// Serves until stopped.
+///
+/// # Errors
+/// Where the listener fails.
+pub async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(pages);
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn ready(State(pages): State<Pages>) -> (StatusCode, String) {
+    let mut missing = pages.progress.missing();
+    if pages.context.control.authority().is_none() {
+        missing.push("control authority: waiting".to_owned());
+    }
+    match missing.as_slice() {
+        [] => (StatusCode::OK, "ok\n".to_owned()),
+        missing => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready:\n{}\n", missing.join("\n"))),
+    }
+}
+
+async fn metrics(State(pages): State<Pages>) -> ([(&'static str, &'static str); 1], String) {
+    let (ctx, metrics) = (&pages.context, &pages.context.metrics);
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    metrics.queue_depth.set(count(ctx.queue.depth()));
+    metrics.gateways.set(count(ctx.world.keys().len()));
+    metrics.attached.set(count(ctx.control.attached()));
+    metrics.leading.set(i64::from(ctx.writer.leads()));
+    metrics
+        .earliest_expiry
+        .set(ctx.control.earliest_expiry().map_or(0, time::OffsetDateTime::unix_timestamp));
+    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.text())
+}

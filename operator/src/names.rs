@@ -1,0 +1,51 @@
+//! What everything that we create is called, and how it is labelled.
+
+use std::collections::BTreeMap;
+
+/// The field manager of every write.
+pub const MANAGER: &str = "portcullis";
+/// Label on all that the operator creates; its caches hold nothing else of those kinds.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Label that names the Gateway which a child belongs to.
+pub const GATEWAY: &str = "portcullis.dev/gateway";
+/// Selects all that the operator creates.
+pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=portcullis";
+/// Secret in the operator's namespace with the control channel's authority.
+pub const CONTROL_AUTHORITY: &str = "portcullis-control-ca";
+/// The Lease that the leading operator holds.
+pub const LEASE: &str = "portcullis-operator";
+
+/// Secret with the certificate authority; never mounted.
+pub fn authority_secret(gateway: &str) -> String {
+    format!("{gateway}-ca")
+}
+
+/// Secret with the server certificate and the control channel's, mounted into the pods.
+pub fn server_secret(gateway: &str) -> String {
+    format!("{gateway}-server")
+}
+
+/// Secret with a client's bundle.
+pub fn bundle_secret(gateway: &str, client: &str) -> String {
+    format!("{gateway}-client-{client}")
+}
+
+/// ConfigMap with the bootstrap snapshot.
+pub fn config_map(gateway: &str) -> String {
+    format!("{gateway}-config")
+}
+
+/// Labels that select a Gateway's pods.
+pub fn selector(gateway: &str) -> BTreeMap<String, String> {
+    [("app.kubernetes.io/name", "portcullis-gateway"), (GATEWAY, gateway)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// Labels of all that belongs to a Gateway.
+pub fn labels(gateway: &str) -> BTreeMap<String, String> {
+    let mut labels = selector(gateway);
+    labels.insert("app.kubernetes.io/instance".to_owned(), gateway.to_owned());
+    labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
+    labels
+}

@@ -1,0 +1,81 @@
+//! What the operator is told at its start: flags, each with an environment variable.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, ValueEnum};
+
+/// The Portcullis operator: turns Gateways into secure front doors.
+#[derive(Clone, Debug, Parser)]
+#[command(version, about)]
+pub struct Options {
+    /// The gateway's image, where a Gateway names none.
+    #[arg(long, env = "PORTCULLIS_GATEWAY_IMAGE")]
+    pub gateway_image: String,
+
+    /// The namespace that the operator runs in: its Lease and the control channel's authority live there.
+    #[arg(long, env = "PORTCULLIS_NAMESPACE", default_value = "portcullis-system")]
+    pub namespace: String,
+
+    /// What this operator goes by in the Lease: its pod's name.
+    #[arg(long, env = "POD_NAME", default_value = "portcullis-operator")]
+    pub identity: String,
+
+    /// Where gateways find the operator, as HOST:PORT. Without it: portcullis-operator.NAMESPACE.svc:9443.
+    #[arg(long, env = "PORTCULLIS_CONTROL_ENDPOINT")]
+    pub control_endpoint: Option<String>,
+
+    /// Where this very operator's control channel can be dialled, as HOST:PORT: its pod's address. Without it, gateways
+    /// that reach another operator wait until they reach the one that leads.
+    #[arg(long, env = "PORTCULLIS_CONTROL_ADDRESS")]
+    pub control_address: Option<String>,
+
+    /// Where the control channel listens.
+    #[arg(long, env = "PORTCULLIS_CONTROL_LISTEN", default_value = "[::]:9443")]
+    pub control_listen: SocketAddr,
+
+    /// Where /healthz, /readyz and /metrics are served, in plain HTTP.
+    #[arg(long, env = "PORTCULLIS_HTTP_LISTEN", default_value = "[::]:8080")]
+    pub http_listen: SocketAddr,
+
+    /// Namespaces to watch, separated by commas. Without it: all.
+    #[arg(long, env = "PORTCULLIS_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+
+    /// Trust domain of every identity.
+    #[arg(long, env = "PORTCULLIS_TRUST_DOMAIN", default_value = "cluster.local")]
+    pub trust_domain: String,
+
+    /// The cluster's DNS domain.
+    #[arg(long, env = "PORTCULLIS_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    pub cluster_domain: String,
+
+    /// How many Gateways are visited at a time.
+    #[arg(long, env = "PORTCULLIS_WORKERS", default_value_t = 16)]
+    pub workers: usize,
+
+    /// What is logged: a level, or directives such as info,portcullis_operator=debug.
+    #[arg(long, env = "PORTCULLIS_LOG", default_value = "info")]
+    pub log: String,
+
+    /// How it is logged.
+    #[arg(long, env = "PORTCULLIS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+}
+
+/// How lines of the log are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Options {
+    /// Where gateways find the operator, as HOST:PORT.
+    pub fn control_endpoint(&self) -> String {
+        self.control_endpoint
+            .clone()
+            .unwrap_or_else(|| format!("portcullis-operator.{}.svc:9443", self.namespace))
+    }
+}

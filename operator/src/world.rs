@@ -1,0 +1,317 @@
+//! What the operator knows of the cluster: facts boiled down from watch events, small enough for ten thousand Gateways.
+//! It is filled by [`watch`] and, so that our own writes are known at once, by the writer. Nothing is decided here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::ResourceExt as _;
+use portcullis_api::Gateway;
+use portcullis_pki::Authority;
+
+pub mod child;
+pub mod owned;
+pub mod pod;
+pub mod watch;
+
+pub use child::{Bundle, Child, Content, Kind, Served};
+pub use owned::Digest;
+pub use pod::Pod;
+
+/// Namespace and name of a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Namespace of the resource.
+    pub namespace: String,
+    /// Name of the resource.
+    pub name: String,
+}
+
+impl Key {
+    /// Both parts.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Of a Gateway.
+    pub fn of(gateway: &Gateway) -> Self {
+        Self::new(gateway.namespace().unwrap_or_default(), gateway.name_any())
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// All that is known.
+#[derive(Debug, Default)]
+pub struct World(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    gateways: HashMap<Key, Arc<Gateway>>,
+    children: HashMap<Key, BTreeMap<(Kind, String), Arc<Child>>>,
+    pods: HashMap<Key, BTreeMap<String, Arc<Pod>>>,
+    /// Ports of every Service, by namespace and name.
+    services: HashMap<(String, String), Vec<i32>>,
+    /// Which Gateways send to a Service.
+    referrers: HashMap<(String, String), BTreeSet<Key>>,
+    /// The last good authority of a Gateway: what a deleted Secret can be restored from.
+    authorities: HashMap<Key, Arc<Authority>>,
+    /// What a child looked like after we had applied something: normalised values are no drift.
+    settled: HashMap<(Key, Kind, String), (Digest, Digest)>,
+}
+
+/// What is known of one Gateway's surroundings.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Children by kind and name.
+    pub children: BTreeMap<(Kind, String), Arc<Child>>,
+    /// Pods by name.
+    pub pods: BTreeMap<String, Arc<Pod>>,
+    /// The last good authority, whether or not its Secret is there.
+    pub authority: Option<Arc<Authority>>,
+    /// Digests of what was applied to a child, and of what was found afterwards.
+    pub settled: BTreeMap<(Kind, String), (Digest, Digest)>,
+}
+
+impl World {
+    /// The Gateway, if there is one.
+    pub fn gateway(&self, key: &Key) -> Option<Arc<Gateway>> {
+        self.lock().gateways.get(key).cloned()
+    }
+
+    /// Every Gateway's key.
+    pub fn keys(&self) -> Vec<Key> {
+        self.lock().gateways.keys().cloned().collect()
+    }
+
+    /// What is known around a Gateway.
+    pub fn surroundings(&self, key: &Key) -> Surroundings {
+        let state = self.lock();
+        let children = state.children.get(key).cloned().unwrap_or_default();
+        let settled = children
+            .keys()
+            .filter_map(|(kind, name)| {
+                let digests = state.settled.get(&(key.clone(), *kind, name.clone()))?;
+                Some(((*kind, name.clone()), *digests))
+            })
+            .collect();
+        Surroundings {
+            children,
+            pods: state.pods.get(key).cloned().unwrap_or_default(),
+            authority: state.authorities.get(key).cloned(),
+            settled,
+        }
+    }
+
+    /// The ports of a Service, if there is one.
+    pub fn service_ports(&self, namespace: &str, name: &str) -> Option<Vec<i32>> {
+        self.lock().services.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// Whether a pod of that name belongs to the Gateway.
+    pub fn has_pod(&self, key: &Key, pod: &str) -> bool {
+        self.lock().pods.get(key).is_some_and(|pods| pods.contains_key(pod))
+    }
+
+    /// Takes a Gateway in. False where it is no news.
+    pub fn put_gateway(&self, gateway: Gateway) -> bool {
+        let key = Key::of(&gateway);
+        let mut state = self.lock();
+        if state.gateways.get(&key).is_some_and(|known| {
+            known.uid() == gateway.uid()
+                && !is_newer(
+                    gateway.metadata.resource_version.as_deref(),
+                    known.metadata.resource_version.as_deref(),
+                )
+        }) {
+            return false;
+        }
+        state.forget_references(&key);
+        for target in gateway.spec.backends.iter().filter_map(|backend| backend.service.as_ref()) {
+            let service = (key.namespace.clone(), target.name.clone());
+            state.referrers.entry(service).or_default().insert(key.clone());
+        }
+        state.gateways.insert(key, Arc::new(gateway));
+        true
+    }
+
+    /// Forgets a Gateway, and what only mattered to it.
+    pub fn remove_gateway(&self, key: &Key) {
+        let mut state = self.lock();
+        state.forget_references(key);
+        state.gateways.remove(key);
+        state.authorities.remove(key);
+        state.settled.retain(|(owner, ..), _| owner != key);
+    }
+
+    /// Takes a child in. False where it is no news.
+    pub fn put_child(&self, key: &Key, child: Child) -> bool {
+        let mut state = self.lock();
+        let known = state.children.entry(key.clone()).or_default();
+        let slot = (child.kind, child.name.clone());
+        if known.get(&slot).is_some_and(|known| known.uid == child.uid && known.version >= child.version) {
+            return false;
+        }
+        let authority = match &child.content {
+            Content::Authority(Ok(authority)) => Some(authority.clone()),
+            _ => None,
+        };
+        known.insert(slot, Arc::new(child));
+        if let Some(authority) = authority {
+            state.authorities.entry(key.clone()).or_insert(authority);
+        }
+        true
+    }
+
+    /// Forgets a child. False where it was not known.
+    pub fn remove_child(&self, key: &Key, kind: Kind, name: &str) -> bool {
+        let mut state = self.lock();
+        state.settled.remove(&(key.clone(), kind, name.to_owned()));
+        let Some(children) = state.children.get_mut(key) else { return false };
+        let removed = children.remove(&(kind, name.to_owned())).is_some();
+        if children.is_empty() {
+            state.children.remove(key);
+        }
+        removed
+    }
+
+    /// Remembers what a child looked like after `applied` had been applied.
+    pub fn settle(&self, key: &Key, kind: Kind, name: &str, applied: Digest, found: Digest) {
+        if applied != found {
+            self.lock().settled.insert((key.clone(), kind, name.to_owned()), (applied, found));
+        }
+    }
+
+    /// Takes a pod in. False where it is no news.
+    pub fn put_pod(&self, key: &Key, name: String, pod: Pod) -> bool {
+        let mut state = self.lock();
+        let pods = state.pods.entry(key.clone()).or_default();
+        if pods.get(&name).is_some_and(|known| **known == pod) {
+            return false;
+        }
+        pods.insert(name, Arc::new(pod));
+        true
+    }
+
+    /// Forgets a pod. False where it was not known.
+    pub fn remove_pod(&self, key: &Key, name: &str) -> bool {
+        let mut state = self.lock();
+        let Some(pods) = state.pods.get_mut(key) else { return false };
+        let removed = pods.remove(name).is_some();
+        if pods.is_empty() {
+            state.pods.remove(key);
+        }
+        removed
+    }
+
+    /// Takes a Service's ports in (none: it is gone), and says which Gateways send to it if that is news to them.
+    pub fn put_service(&self, namespace: &str, name: &str, ports: Option<Vec<i32>>) -> Vec<Key> {
+        let mut state = self.lock();
+        let slot = (namespace.to_owned(), name.to_owned());
+        if state.services.get(&slot) == ports.as_ref() {
+            return Vec::new();
+        }
+        match ports {
+            Some(ports) => state.services.insert(slot.clone(), ports),
+            None => state.services.remove(&slot),
+        };
+        state.referrers.get(&slot).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Forgets what a fresh list of Gateways no longer holds; says which.
+    pub fn keep_gateways(&self, scope: Option<&str>, seen: &HashSet<(String, String)>) -> Vec<Key> {
+        let gone: Vec<Key> =
+            self.keys().into_iter().filter(|key| is_gone(key, &key.name, scope, seen)).collect();
+        for key in &gone {
+            self.remove_gateway(key);
+        }
+        gone
+    }
+
+    /// Forgets the children of one kind that a fresh list no longer holds; says whose they were.
+    pub fn keep_children(
+        &self,
+        kind: Kind,
+        scope: Option<&str>,
+        seen: &HashSet<(String, String)>,
+    ) -> Vec<Key> {
+        let gone: Vec<(Key, String)> = {
+            let state = self.lock();
+            let all = state
+                .children
+                .iter()
+                .flat_map(|(key, children)| children.keys().map(move |slot| (key, slot)));
+            all.filter(|(key, (of, name))| *of == kind && is_gone(key, name, scope, seen))
+                .map(|(key, (_, name))| (key.clone(), name.clone()))
+                .collect()
+        };
+        for (key, name) in &gone {
+            self.remove_child(key, kind, name);
+        }
+        gone.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// Forgets the pods that a fresh list no longer holds; says whose they were.
+    pub fn keep_pods(&self, scope: Option<&str>, seen: &HashSet<(String, String)>) -> Vec<Key> {
+        let gone: Vec<(Key, String)> = {
+            let state = self.lock();
+            let all = state.pods.iter().flat_map(|(key, pods)| pods.keys().map(move |name| (key, name)));
+            all.filter(|(key, name)| is_gone(key, name, scope, seen))
+                .map(|(key, name)| (key.clone(), name.clone()))
+                .collect()
+        };
+        for (key, name) in &gone {
+            self.remove_pod(key, name);
+        }
+        gone.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// Forgets the Services that a fresh list no longer holds; says who sends to them.
+    pub fn keep_services(&self, scope: Option<&str>, seen: &HashSet<(String, String)>) -> Vec<Key> {
+        let gone: Vec<(String, String)> = {
+            let state = self.lock();
+            let in_scope = |slot: &&(String, String)| scope.is_none_or(|scope| scope == slot.0);
+            state.services.keys().filter(in_scope).filter(|slot| !seen.contains(*slot)).cloned().collect()
+        };
+        gone.iter().flat_map(|(namespace, name)| self.put_service(namespace, name, None)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn forget_references(&mut self, key: &Key) {
+        let Some(gateway) = self.gateways.get(key).cloned() else { return };
+        for target in gateway.spec.backends.iter().filter_map(|backend| backend.service.as_ref()) {
+            let service = (key.namespace.clone(), target.name.clone());
+            if let Some(keys) = self.referrers.get_mut(&service) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.referrers.remove(&service);
+                }
+            }
+        }
+    }
+}
+
+fn is_gone(key: &Key, name: &str, scope: Option<&str>, seen: &HashSet<(String, String)>) -> bool {
+    scope.is_none_or(|scope| scope == key.namespace)
+        && !seen.contains(&(key.namespace.clone(), name.to_owned()))
+}
+
+/// Whether a resource version is later than another. They are numbers that grow (KEP-5504); one that is none counts as
+/// news.
+fn is_newer(version: Option<String>, than: Option<String>) -> bool {
+    version_number(version.as_deref()) > version_number(than.as_deref())
+        || version_number(version.as_deref()) == 0
+}
+
+/// A resource version as a number; 0 for one that is none.
+pub fn version_number(version: Option<&str>) -> u64 {
+    version.and_then(|version| version.parse().ok()).unwrap_or(0)
+}

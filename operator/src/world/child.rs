@@ -1,0 +1,232 @@
+//! A child of a Gateway, boiled down: whose it is, whether it still is what we applied, and what we must know of its
+//! content. Of keys only the authority's is held, since it signs.
+
+use std::sync::Arc;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use kube::ResourceExt as _;
+use kube::api::ApiResource;
+use portcullis_contract::files;
+use portcullis_pki::{Authority, LeafFacts, Unusable, read_authority, read_leaf};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::owned::{self, Digest};
+use super::{Key, version_number};
+use crate::names;
+
+/// The kinds of children, in the order that they are applied in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Keys and certificates.
+    Secret,
+    /// The bootstrap snapshot.
+    ConfigMap,
+    /// In front of the pods.
+    Service,
+    /// Keeps a drain from taking all pods at once.
+    PodDisruptionBudget,
+    /// The pods.
+    Deployment,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::Secret, Self::ConfigMap, Self::Service, Self::PodDisruptionBudget, Self::Deployment];
+
+    /// The kind's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+            Self::Service => "Service",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::Deployment => "Deployment",
+        }
+    }
+
+    /// Where the API server keeps it.
+    pub fn resource(self) -> ApiResource {
+        use k8s_openapi::api::{apps, core, policy};
+        match self {
+            Self::Secret => ApiResource::erase::<core::v1::Secret>(&()),
+            Self::ConfigMap => ApiResource::erase::<core::v1::ConfigMap>(&()),
+            Self::Service => ApiResource::erase::<core::v1::Service>(&()),
+            Self::PodDisruptionBudget => ApiResource::erase::<policy::v1::PodDisruptionBudget>(&()),
+            Self::Deployment => ApiResource::erase::<apps::v1::Deployment>(&()),
+        }
+    }
+}
+
+/// A child as it was last seen.
+#[derive(Debug)]
+pub struct Child {
+    /// What it is.
+    pub kind: Kind,
+    /// What it is called.
+    pub name: String,
+    /// Which object of that name.
+    pub uid: String,
+    /// Its resource version as a number; 0 where it is none.
+    pub version: u64,
+    /// The uid of the Gateway that controls it.
+    pub owner: Option<String>,
+    /// Of the fields that are ours; a Secret's data apart.
+    pub digest: Digest,
+    /// What must be known of its content.
+    pub content: Content,
+}
+
+/// What must be known of a child's content.
+#[derive(Debug)]
+pub enum Content {
+    /// Nothing beyond the digest.
+    Plain,
+    /// The authority's Secret.
+    Authority(Result<Arc<Authority>, Unusable>),
+    /// The server Secret.
+    Server(Box<Served>),
+    /// A client's bundle.
+    Bundle(Box<Bundle>),
+    /// The Deployment: why it cannot make pods, if it cannot.
+    Deployment(Option<String>),
+    /// The Service: where a load balancer answers for it.
+    Service(Option<String>),
+}
+
+/// What is in the server Secret.
+#[derive(Debug)]
+pub struct Served {
+    /// The server's leaf.
+    pub server: Result<LeafFacts, Unusable>,
+    /// The control channel's leaf.
+    pub control: Result<LeafFacts, Unusable>,
+    /// Roots for clients, PEM.
+    pub ca: String,
+    /// Roots for the control channel, PEM.
+    pub control_ca: String,
+}
+
+/// What is in a client's bundle.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The client's leaf.
+    pub leaf: Result<LeafFacts, Unusable>,
+    /// Roots for the server, PEM.
+    pub ca: String,
+}
+
+impl Child {
+    /// Boils an object down. None where it does not say which Gateway it belongs to.
+    pub fn read<K: kube::Resource<DynamicType = ()> + Serialize>(
+        kind: Kind,
+        object: &K,
+    ) -> Option<(Key, Self)> {
+        let value = serde_json::to_value(object).ok()?;
+        Self::from_value(kind, &value)
+    }
+
+    /// Boils an object down that came as JSON.
+    pub fn from_value(kind: Kind, value: &Value) -> Option<(Key, Self)> {
+        let metadata = &value["metadata"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let gateway = text(&metadata["labels"][names::GATEWAY])?;
+        let key = Key::new(text(&metadata["namespace"])?, gateway);
+        let name = text(&metadata["name"])?;
+        let owners = metadata["ownerReferences"].as_array();
+        let controller = owners.into_iter().flatten().find(|owner| owner["controller"] == true);
+        let mut owned = owned::owned(value);
+        if let (Kind::Secret, Some(fields)) = (kind, owned.as_object_mut()) {
+            fields.remove("data");
+        }
+        let child = Self {
+            kind,
+            uid: text(&metadata["uid"])?,
+            version: version_number(metadata["resourceVersion"].as_str()),
+            owner: controller.and_then(|owner| text(&owner["uid"])),
+            digest: owned::digest(&owned),
+            content: read_content(kind, &key.name, &name, value),
+            name,
+        };
+        Some((key, child))
+    }
+}
+
+fn read_content(kind: Kind, gateway: &str, name: &str, value: &Value) -> Content {
+    match kind {
+        Kind::Secret => serde_json::from_value(value.clone())
+            .map_or(Content::Plain, |secret| read_secret(gateway, name, &secret)),
+        Kind::Deployment => serde_json::from_value(value.clone())
+            .map_or(Content::Plain, |deployment| Content::Deployment(deployment_failure(&deployment))),
+        Kind::Service => serde_json::from_value(value.clone())
+            .map_or(Content::Plain, |service| Content::Service(load_balancer(&service))),
+        Kind::ConfigMap | Kind::PodDisruptionBudget => Content::Plain,
+    }
+}
+
+fn read_secret(gateway: &str, name: &str, secret: &Secret) -> Content {
+    let leaf = |certificate, key| read_leaf(&text(secret, certificate), &text(secret, key));
+    if name == names::authority_secret(gateway) {
+        Content::Authority(read_authority_secret(secret).map(Arc::new))
+    } else if name == names::server_secret(gateway) {
+        Content::Server(Box::new(Served {
+            server: leaf(files::SERVER_CERTIFICATE, files::SERVER_KEY),
+            control: leaf(files::CONTROL_CERTIFICATE, files::CONTROL_KEY),
+            ca: text(secret, files::SERVER_CA),
+            control_ca: text(secret, files::CONTROL_CA),
+        }))
+    } else {
+        Content::Bundle(Box::new(Bundle {
+            leaf: leaf(files::SERVER_CERTIFICATE, files::SERVER_KEY),
+            ca: text(secret, files::SERVER_CA),
+        }))
+    }
+}
+
+/// Reads the newest generation of an authority's Secret.
+///
+/// # Errors
+/// Where there is none, or it cannot be used; says why.
+pub fn read_authority_secret(secret: &Secret) -> Result<Authority, Unusable> {
+    let generation = newest_generation(secret).unwrap_or(1);
+    let [certificate, key] = authority_keys(generation);
+    read_authority(generation, &text(secret, &certificate), &text(secret, &key))
+}
+
+/// The keys of a generation in an authority's Secret: certificate and private key.
+pub fn authority_keys(generation: u32) -> [String; 2] {
+    [format!("ca-{generation}.crt"), format!("ca-{generation}.key")]
+}
+
+fn newest_generation(secret: &Secret) -> Option<u32> {
+    let names = secret.data.iter().flatten().map(|(name, _)| name);
+    names.filter_map(|name| name.strip_prefix("ca-")?.strip_suffix(".crt")?.parse().ok()).max()
+}
+
+/// A Secret's value as text; empty where there is none, which no certificate and no key is.
+fn text(secret: &Secret, key: &str) -> String {
+    let value = secret.data.as_ref().and_then(|data| data.get(key));
+    value.map(|ByteString(bytes)| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+}
+
+/// Why a Deployment cannot make its pods: a quota, an admission policy.
+fn deployment_failure(deployment: &Deployment) -> Option<String> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure =
+        conditions.iter().find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
+    failure.and_then(|condition| condition.message.clone())
+}
+
+/// Where a load balancer answers.
+fn load_balancer(service: &Service) -> Option<String> {
+    let ingress = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?.first()?;
+    ingress.hostname.clone().or_else(|| ingress.ip.clone())
+}
+
+/// Namespace and name of any object.
+pub fn slot<K: kube::Resource<DynamicType = ()>>(object: &K) -> (String, String) {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}

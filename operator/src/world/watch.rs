@@ -1,0 +1,316 @@
+//! Fills the world: one watch per kind and namespace. Whatever is news to a Gateway puts it in the queue.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{StreamExt as _, pin_mut};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod as LivePod, Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use portcullis_api::Gateway;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::child::{self, Child, Kind};
+use super::pod::Pod;
+use super::{Key, World};
+use crate::names;
+use crate::queue::{Queue, Urgency};
+
+/// Namespaced, readable kinds.
+trait Watched:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + 'static
+{
+}
+impl<K> Watched for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + 'static
+{
+}
+
+/// Keeps the world up to date.
+pub struct Watches {
+    client: Client,
+    world: Arc<World>,
+    queue: Arc<Queue<Key>>,
+    /// Bumped whenever a pod comes or goes.
+    pods: watch::Sender<u64>,
+    progress: Arc<Progress>,
+}
+
+/// How far the first lists are, and what stands in their way.
+#[derive(Debug, Default)]
+pub struct Progress {
+    waiting: Mutex<BTreeMap<String, Option<String>>>,
+    changed: watch::Sender<bool>,
+}
+
+impl Progress {
+    /// Waits until every kind was listed once.
+    pub async fn synced(&self) {
+        // The sender lives in `self`, so that the wait cannot fail.
+        drop(self.changed.subscribe().wait_for(|synced| *synced).await);
+    }
+
+    /// What is still waited for, and why.
+    pub fn missing(&self) -> Vec<String> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let say = |(what, why): (&String, &Option<String>)| match why {
+            Some(why) => format!("{what}: {why}"),
+            None => format!("{what}: listing"),
+        };
+        waiting.iter().map(say).collect()
+    }
+
+    fn expect(&self, what: &str) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned(), None);
+    }
+
+    fn failed(&self, what: &str, why: &str) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = waiting.get_mut(what) {
+            *slot = Some(why.to_owned());
+        }
+    }
+
+    fn listed(&self, what: &str) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(what);
+        if waiting.is_empty() {
+            self.changed.send_replace(true);
+        }
+    }
+}
+
+/// Something that a watch saw.
+enum Sight<'a, K> {
+    There(&'a K),
+    Gone(&'a K),
+    /// A fresh list held only these.
+    Only(&'a HashSet<(String, String)>),
+}
+
+// By hand, since a derive would ask the same of `K`.
+impl<K> Clone for Sight<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Sight<'_, K> {}
+
+impl Watches {
+    /// Watches nothing yet.
+    pub fn new(client: Client, world: Arc<World>, queue: Arc<Queue<Key>>) -> Self {
+        Self { client, world, queue, pods: watch::Sender::new(0), progress: Arc::default() }
+    }
+
+    /// How far the first lists are.
+    pub fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
+    }
+
+    /// Hears of every pod that comes or goes.
+    pub fn pods(&self) -> watch::Receiver<u64> {
+        self.pods.subscribe()
+    }
+
+    /// Watches everything in the namespaces (none: all of them) until stopped.
+    pub fn start(self, namespaces: &[String], tasks: &TaskTracker, stop: &CancellationToken) {
+        let watches = Arc::new(self);
+        let scopes: Vec<Option<String>> = match namespaces {
+            [] => vec![None],
+            some => some.iter().cloned().map(Some).collect(),
+        };
+        let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
+        let all = watcher::Config::default();
+        for scope in scopes {
+            let run = Run { scope, tasks, stop };
+            watches.run(&run, &all, Self::gateway);
+            watches.run(&run, &ours, Self::child_of::<Secret>(Kind::Secret));
+            watches.run(&run, &ours, Self::child_of::<ConfigMap>(Kind::ConfigMap));
+            watches.run(&run, &ours, Self::child_of::<PodDisruptionBudget>(Kind::PodDisruptionBudget));
+            watches.run(&run, &ours, Self::child_of::<Deployment>(Kind::Deployment));
+            watches.run(&run, &all, Self::service);
+            watches.run(&run, &ours, Self::pod);
+        }
+    }
+
+    fn run<K: Watched>(
+        self: &Arc<Self>,
+        run: &Run<'_>,
+        config: &watcher::Config,
+        take: impl Fn(&Self, Option<&str>, Sight<'_, K>, Urgency) + Send + 'static,
+    ) {
+        let api: Api<K> = match &run.scope {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let what = match &run.scope {
+            Some(namespace) => format!("{} in {namespace}", K::plural(&())),
+            None => K::plural(&()).into_owned(),
+        };
+        self.progress.expect(&what);
+        let (watches, scope, stop, config) =
+            (self.clone(), run.scope.clone(), run.stop.clone(), config.clone());
+        run.tasks.spawn(async move {
+            let work = watches.follow(&api, config, &what, scope.as_deref(), take);
+            stop.run_until_cancelled(work).await;
+        });
+    }
+
+    async fn follow<K: Watched>(
+        &self,
+        api: &Api<K>,
+        config: watcher::Config,
+        what: &str,
+        scope: Option<&str>,
+        take: impl Fn(&Self, Option<&str>, Sight<'_, K>, Urgency),
+    ) {
+        let events = watcher(api.clone(), config).default_backoff();
+        pin_mut!(events);
+        let mut listed = HashSet::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitApply(object)) => {
+                    listed.insert(child::slot(&object));
+                    take(self, scope, Sight::There(&object), Urgency::Routine);
+                }
+                Ok(Event::InitDone) => {
+                    take(self, scope, Sight::Only(&listed), Urgency::Changed);
+                    listed = HashSet::new();
+                    self.progress.listed(what);
+                }
+                Ok(Event::Apply(object)) => take(self, scope, Sight::There(&object), Urgency::Changed),
+                Ok(Event::Delete(object)) => take(self, scope, Sight::Gone(&object), Urgency::Changed),
+                Err(error) => {
+                    let why = format!("{:#}", anyhow::Error::from(error));
+                    tracing::warn!(what, why, "failed to watch; trying again");
+                    self.progress.failed(what, &why);
+                }
+            }
+        }
+    }
+
+    fn gateway(&self, scope: Option<&str>, sight: Sight<'_, Gateway>, urgency: Urgency) {
+        match sight {
+            Sight::There(gateway) => {
+                let seen = gateway.status.as_ref().and_then(|status| status.observed_generation);
+                let urgency = if seen == gateway.metadata.generation { urgency } else { Urgency::Changed };
+                let mut gateway = gateway.clone();
+                gateway.metadata.managed_fields = None;
+                let key = Key::of(&gateway);
+                if self.world.put_gateway(gateway) {
+                    self.queue.add(key, urgency);
+                }
+            }
+            Sight::Gone(gateway) => {
+                let key = Key::of(gateway);
+                self.world.remove_gateway(&key);
+                self.queue.add(key, urgency);
+            }
+            Sight::Only(seen) => self.add_all(self.world.keep_gateways(scope, seen), urgency),
+        }
+    }
+
+    fn child_of<K: Watched>(kind: Kind) -> impl Fn(&Self, Option<&str>, Sight<'_, K>, Urgency) + Copy {
+        move |watches, scope, sight, urgency| watches.child(kind, scope, sight, urgency)
+    }
+
+    fn child<K: Watched>(&self, kind: Kind, scope: Option<&str>, sight: Sight<'_, K>, urgency: Urgency) {
+        match sight {
+            Sight::There(object) => {
+                if let Some((key, child)) = Child::read(kind, object)
+                    && self.world.put_child(&key, child)
+                {
+                    self.queue.add(key, urgency);
+                }
+            }
+            Sight::Gone(object) => {
+                if let Some(key) = owner_key(object)
+                    && self.world.remove_child(&key, kind, &object.name_any())
+                {
+                    self.queue.add(key, urgency);
+                }
+            }
+            Sight::Only(seen) => self.add_all(self.world.keep_children(kind, scope, seen), urgency),
+        }
+    }
+
+    /// A Service may be a child, a backend, or both.
+    fn service(&self, scope: Option<&str>, sight: Sight<'_, Service>, urgency: Urgency) {
+        let ports = |service: &Service| {
+            let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
+            ports.into_iter().flatten().map(|port| port.port).collect()
+        };
+        let referrers = match sight {
+            Sight::There(service) => {
+                let (namespace, name) = child::slot(service);
+                self.world.put_service(&namespace, &name, Some(ports(service)))
+            }
+            Sight::Gone(service) => {
+                let (namespace, name) = child::slot(service);
+                self.world.put_service(&namespace, &name, None)
+            }
+            Sight::Only(seen) => self.world.keep_services(scope, seen),
+        };
+        self.add_all(referrers, urgency);
+        self.child(Kind::Service, scope, sight, urgency);
+    }
+
+    fn pod(&self, scope: Option<&str>, sight: Sight<'_, LivePod>, urgency: Urgency) {
+        let news = match sight {
+            Sight::There(pod) => owner_key(pod)
+                .filter(|key| self.world.put_pod(key, pod.name_any(), Pod::read(pod)))
+                .into_iter()
+                .collect(),
+            Sight::Gone(pod) => {
+                owner_key(pod).filter(|key| self.world.remove_pod(key, &pod.name_any())).into_iter().collect()
+            }
+            Sight::Only(seen) => self.world.keep_pods(scope, seen),
+        };
+        if !news.is_empty() {
+            self.pods.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        self.add_all(news, urgency);
+    }
+
+    fn add_all(&self, keys: Vec<Key>, urgency: Urgency) {
+        for key in keys {
+            self.queue.add(key, urgency);
+        }
+    }
+}
+
+/// Where and how long to watch.
+struct Run<'a> {
+    scope: Option<String>,
+    tasks: &'a TaskTracker,
+    stop: &'a CancellationToken,
+}
+
+/// The Gateway that an object says it belongs to.
+fn owner_key<K: Resource<DynamicType = ()>>(object: &K) -> Option<Key> {
+    let gateway = object.labels().get(names::GATEWAY)?;
+    Some(Key::new(object.namespace()?, gateway))
+}

@@ -1,0 +1,199 @@
+//! The one place that writes to the API server. It writes only while this operator leads; each write is counted.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, ResourceExt as _};
+use portcullis_api::condition::Reason;
+use portcullis_api::{Gateway, GatewayStatus};
+use serde_json::{Value, json};
+
+use crate::lease::Leadership;
+use crate::metrics::{Metrics, Target, Verb};
+use crate::names;
+use crate::world::{Key, Kind};
+
+/// Writes, as long as this operator leads.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    leadership: Leadership,
+    metrics: Arc<Metrics>,
+}
+
+/// Why a write did not happen, or was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another operator leads now.
+    #[error("failed to {verb} {what}: this operator does not lead any more")]
+    NotLeading {
+        /// What was to be done.
+        verb: &'static str,
+        /// What to.
+        what: String,
+    },
+    /// The API server refused, or could not be reached.
+    #[error("failed to {verb} {what}")]
+    Api {
+        /// What was to be done.
+        verb: &'static str,
+        /// What to.
+        what: String,
+        /// What the API server, or the way there, said.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+impl Error {
+    /// The HTTP status that the API server answered with; 0 where it did not.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Api { source: kube::Error::Api(status), .. } => status.code,
+            _ => 0,
+        }
+    }
+
+    /// The reason that a condition carries for it.
+    pub fn reason(&self) -> Reason {
+        if self.code() == 403 { Reason::Forbidden } else { Reason::WriteFailed }
+    }
+}
+
+/// What must hold for an apply to be carried out.
+#[derive(Clone, Copy, Debug)]
+pub enum If<'a> {
+    /// No object of that name exists. The API server has no such precondition for server-side apply; a resource
+    /// version that no live object can have does it (docs/adr/0005).
+    Absent,
+    /// The object is this one.
+    Uid(&'a str),
+}
+
+/// What is told in an Event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Something is wrong.
+    pub warning: bool,
+    /// The reason that the condition carries.
+    pub reason: String,
+    /// The message that the condition carries.
+    pub message: String,
+}
+
+impl Writer {
+    /// Writes with this client while `leadership` holds.
+    pub fn new(client: Client, leadership: Leadership, metrics: Arc<Metrics>) -> Self {
+        Self { client, leadership, metrics }
+    }
+
+    /// Applies a child; returns it as it is now.
+    pub async fn apply(&self, kind: Kind, object: &Value, only: If<'_>) -> Result<Value, Error> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        let what = format!("{} {namespace}/{name}", kind.as_str());
+        self.check("apply", &what)?;
+        let resource = kind.resource();
+        let mut patch = object.clone();
+        patch["apiVersion"] = json!(resource.api_version);
+        patch["kind"] = json!(resource.kind);
+        match only {
+            If::Absent => patch["metadata"]["resourceVersion"] = json!("1"),
+            If::Uid(uid) => patch["metadata"]["uid"] = json!(uid),
+        }
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let params = PatchParams::apply(names::MANAGER).force();
+        let applied = api.patch(name, &params, &Patch::Apply(&patch)).await;
+        let applied = applied.map_err(|source| Error::Api { verb: "apply", what: what.clone(), source })?;
+        self.metrics.count_write(Verb::Apply, Target::Child(kind));
+        serde_json::to_value(applied).map_err(|source| Error::Api {
+            verb: "apply",
+            what,
+            source: kube::Error::SerdeError(source),
+        })
+    }
+
+    /// Deletes a child, if it still is this object.
+    pub async fn delete(&self, kind: Kind, key: &Key, name: &str, uid: &str) -> Result<(), Error> {
+        let what = format!("{} {}/{name}", kind.as_str(), key.namespace);
+        self.check("delete", &what)?;
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &key.namespace, &kind.resource());
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        match api.delete(name, &params).await {
+            Ok(_) => self.metrics.count_write(Verb::Delete, Target::Child(kind)),
+            // Gone already, or another object by now: either way ours is no more.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(source) => return Err(Error::Api { verb: "delete", what, source }),
+        }
+        Ok(())
+    }
+
+    /// Writes a Gateway's status; returns the Gateway as it is now.
+    pub async fn status(&self, key: &Key, uid: &str, status: &GatewayStatus) -> Result<Gateway, Error> {
+        let what = format!("status of Gateway {key}");
+        self.check("apply", &what)?;
+        let api: Api<Gateway> = Api::namespaced(self.client.clone(), &key.namespace);
+        let patch = json!({
+            "apiVersion": "portcullis.dev/v1alpha1",
+            "kind": "Gateway",
+            "metadata": { "name": key.name, "uid": uid },
+            "status": status,
+        });
+        let params = PatchParams::apply(names::MANAGER).force();
+        let written = api.patch_status(&key.name, &params, &Patch::Apply(&patch)).await;
+        let written = written.map_err(|source| Error::Api { verb: "apply", what, source })?;
+        self.metrics.count_write(Verb::Apply, Target::Status);
+        Ok(written)
+    }
+
+    /// Tells what happened to a Gateway.
+    pub async fn event(
+        &self,
+        gateway: &Gateway,
+        news: &News,
+        now: k8s_openapi::jiff::Timestamp,
+    ) -> Result<(), Error> {
+        let key = Key::of(gateway);
+        let what = format!("Event of Gateway {key}");
+        self.check("create", &what)?;
+        let event = Event {
+            metadata: ObjectMeta { generate_name: Some(format!("{}-", key.name)), ..ObjectMeta::default() },
+            action: Some("Reconcile".to_owned()),
+            event_time: Some(MicroTime(now)),
+            note: Some(news.message.chars().take(1000).collect()),
+            reason: Some(news.reason.clone()),
+            regarding: Some(ObjectReference {
+                api_version: Some("portcullis.dev/v1alpha1".to_owned()),
+                kind: Some("Gateway".to_owned()),
+                name: Some(key.name.clone()),
+                namespace: Some(key.namespace.clone()),
+                uid: gateway.uid(),
+                resource_version: gateway.resource_version(),
+                field_path: None,
+            }),
+            reporting_controller: Some("portcullis.dev/operator".to_owned()),
+            reporting_instance: Some(self.leadership.identity().to_owned()),
+            type_: Some(if news.warning { "Warning" } else { "Normal" }.to_owned()),
+            ..Event::default()
+        };
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &key.namespace);
+        let created = api.create(&PostParams::default(), &event).await;
+        created.map_err(|source| Error::Api { verb: "create", what, source })?;
+        self.metrics.count_write(Verb::Create, Target::Event);
+        Ok(())
+    }
+
+    /// Whether it may write now.
+    pub fn leads(&self) -> bool {
+        self.leadership.leads()
+    }
+
+    fn check(&self, verb: &'static str, what: &str) -> Result<(), Error> {
+        if self.leadership.leads() { Ok(()) } else { Err(Error::NotLeading { verb, what: what.to_owned() }) }
+    }
+}
