@@ -164,8 +164,10 @@ impl Metrics {
     pub fn text(&self) -> String {
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        // Writing to a String does not fail.
-        drop(prometheus_client::encoding::text::encode(&mut text, &registry));
-        text
+        match prometheus_client::encoding::text::encode(&mut text, &registry) {
+            Ok(()) => text,
+            // Writing to a String does not fail.
+            Err(std::fmt::Error) => String::new(),
+        }
     }
 }

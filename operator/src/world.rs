@@ -306,9 +306,8 @@ fn is_gone(key: &Key, name: &str, scope: Option<&str>, seen: &HashSet<(String, S
 
 /// Whether a resource version is later than another. They are numbers that grow (KEP-5504); one that is none counts as
 /// news.
-fn is_newer(version: Option<String>, than: Option<String>) -> bool {
-    version_number(version.as_deref()) > version_number(than.as_deref())
-        || version_number(version.as_deref()) == 0
+fn is_newer(version: Option<&str>, than: Option<&str>) -> bool {
+    version_number(version) > version_number(than) || version_number(version) == 0
 }
 
 /// A resource version as a number; 0 for one that is none.

@@ -12,7 +12,7 @@ use super::observe::Observed;
 use super::validate::{Accepted, Rejected};
 use crate::moment;
 
-mod replicas;
+pub mod replicas;
 
 use replicas::Replicas;
 

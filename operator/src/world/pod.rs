@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn a_pod_that_cannot_pull_its_image_says_so_in_the_kubelets_words() {
         let seen = pod(
-            json!({ "containerStatuses": [{ "name": "gateway", "image": "", "imageID": "", "ready": false,
+            &json!({ "containerStatuses": [{ "name": "gateway", "image": "", "imageID": "", "ready": false,
             "restartCount": 0, "state": { "waiting": { "reason": "ImagePullBackOff", "message": "Back-off pulling image" } } }] }),
         );
         assert_eq!(
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_pod_that_crashes_shows_its_last_words() {
         let seen = pod(
-            json!({ "containerStatuses": [{ "name": "gateway", "image": "", "imageID": "", "ready": false,
+            &json!({ "containerStatuses": [{ "name": "gateway", "image": "", "imageID": "", "ready": false,
             "restartCount": 3, "state": { "waiting": { "reason": "CrashLoopBackOff" } },
             "lastState": { "terminated": { "exitCode": 1, "message": "no key\n" } } }] }),
         );
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_pod_that_is_being_made_has_not_failed() {
         let seen = pod(
-            json!({ "containerStatuses": [{ "name": "gateway", "image": "", "imageID": "", "ready": false,
+            &json!({ "containerStatuses": [{ "name": "gateway", "image": "", "imageID": "", "ready": false,
             "restartCount": 0, "state": { "waiting": { "reason": "ContainerCreating" } } }] }),
         );
         assert_eq!(seen, Pod::default());
