@@ -11,8 +11,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::command;
 use crate::go::Module;
+use crate::{cache, command};
 
 pub(crate) mod cli;
 
@@ -52,7 +52,10 @@ impl Cluster {
     pub(crate) fn named(name: &str) -> Result<Self> {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         ensure!(
-            (1..=24).contains(&name.len()) && name.chars().all(fits) && !name.starts_with('-') && !name.ends_with('-'),
+            (1..=24).contains(&name.len())
+                && name.chars().all(fits)
+                && !name.starts_with('-')
+                && !name.ends_with('-'),
             "a cluster's name is at most 24 of a-z, 0-9 and '-', not '{name}'"
         );
         Ok(Self { name: name.to_owned() })
@@ -142,6 +145,21 @@ impl Cluster {
                 .arg(archive),
         )
         .with_context(|| format!("failed to load {}", archive.display()))
+    }
+
+    /// The same, unless just this archive was loaded before; says whether it was new.
+    pub(crate) fn load_if_new(&self, archive: &Path) -> Result<bool> {
+        let bytes = fs::read(archive).with_context(|| format!("failed to read {}", archive.display()))?;
+        let folder = self.state().join("loaded");
+        let mark = folder.join(cache::key([bytes.as_slice()]));
+        if mark.exists() {
+            return Ok(false);
+        }
+        self.load(archive)?;
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&mark, ""))
+            .context("failed to note what was loaded")?;
+        Ok(true)
     }
 }
 

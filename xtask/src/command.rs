@@ -1,5 +1,6 @@
 //! Running other programs, so that a failure names the program, its arguments and what it said.
 
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -11,13 +12,37 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a program and hands back what it wrote on stdout.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output =
-        command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {}", shown(command)))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("failed to start {}", shown(command)))?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
-        bail!("{} failed ({}):\n{}", shown(command), output.status, tail(&String::from_utf8_lossy(&said), 30));
+        bail!(
+            "{} failed ({}):\n{}",
+            shown(command),
+            output.status,
+            tail(&String::from_utf8_lossy(&said), 30)
+        );
     }
     String::from_utf8(output.stdout).with_context(|| format!("{} wrote no UTF-8", shown(command)))
+}
+
+/// Runs a program quietly with this input.
+pub(crate) fn run_with_input(command: &mut Command, input: &str) -> Result<()> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("failed to start {}", shown(command)))?;
+    let mut stdin = child.stdin.take().context("a program without an input")?;
+    // it may end without having read all; its own words then say why
+    let written = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output =
+        child.wait_with_output().with_context(|| format!("failed to wait for {}", shown(command)))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{} failed ({}):\n{}", shown(command), output.status, tail(&said, 30));
+    }
+    written.with_context(|| format!("failed to write to {}", shown(command)))
 }
 
 /// Whether a program ends well; what it writes is thrown away.

@@ -62,7 +62,9 @@ impl Module {
         for file in ["go.mod", "go.sum", "main.go"] {
             let path = self.sources().join(file);
             if path.exists() {
-                parts.push(std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?);
+                parts.push(
+                    std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?,
+                );
             }
         }
         Ok(format!("{}-{}", self.name(), cache::key(parts.iter().map(Vec::as_slice))))
@@ -70,7 +72,11 @@ impl Module {
 
     fn build(self, folder: &Path, toolchain: &str) -> Result<()> {
         let mut step = say::step(format!("Go programs: {} (once; minutes with nothing cached)", self.name()));
-        let flags = if self == Self::Kubernetes { kubernetes_flags(&self.sources(), toolchain)? } else { String::new() };
+        let flags = if self == Self::Kubernetes {
+            kubernetes_flags(&self.sources(), toolchain)?
+        } else {
+            String::new()
+        };
         let what = if self == Self::Pause { "." } else { "tool" };
         let mut child = go(&self.sources(), toolchain)
             .env("GOBIN", folder)
@@ -101,7 +107,13 @@ impl Module {
 
 /// What `kubectl version` and the nodes say that they are.
 fn kubernetes_flags(sources: &Path, toolchain: &str) -> Result<String> {
-    let version = command::output(go(sources, toolchain).args(["list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"]))?;
+    let version = command::output(go(sources, toolchain).args([
+        "list",
+        "-m",
+        "-f",
+        "{{.Version}}",
+        "k8s.io/kubernetes",
+    ]))?;
     let version = version.trim();
     let minor = version.split('.').nth(1).context("a Kubernetes version without a minor")?;
     let set = [
@@ -123,6 +135,9 @@ fn toolchain() -> Result<String> {
 
 fn go(folder: &Path, toolchain: impl AsRef<OsStr>) -> Command {
     let mut go = Command::new("go");
-    go.current_dir(folder).env("CGO_ENABLED", "0").env("GOTOOLCHAIN", toolchain).env("GOFLAGS", "-mod=readonly -buildvcs=false");
+    go.current_dir(folder)
+        .env("CGO_ENABLED", "0")
+        .env("GOTOOLCHAIN", toolchain)
+        .env("GOFLAGS", "-mod=readonly -buildvcs=false");
     go
 }

@@ -130,7 +130,8 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("image.tar");
         std::fs::write(&path, image(b"program").archive().unwrap()).unwrap();
-        let unpack = std::process::Command::new("tar").arg("-xf").arg(&path).arg("-C").arg(&folder).status().unwrap();
+        let unpack =
+            std::process::Command::new("tar").arg("-xf").arg(&path).arg("-C").arg(&folder).status().unwrap();
         assert!(unpack.success(), "the system's tar reads it");
         let index: serde_json::Value =
             serde_json::from_slice(&std::fs::read(folder.join("index.json")).unwrap()).unwrap();

@@ -103,10 +103,15 @@ pub(crate) fn binaries(profile: Profile) -> Result<PathBuf> {
     let step = say::step(format!("static binaries ({profile})"));
     let host = host_triple()?;
     let mut cargo = workspace::cargo();
-    cargo
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .args(["build", "--locked", "--profile", profile, "--target", &host, "--bins"]);
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS").args([
+        "build",
+        "--locked",
+        "--profile",
+        profile,
+        "--target",
+        &host,
+        "--bins",
+    ]);
     for (name, _) in SHIPPED {
         cargo.args(["--package", name]);
     }
@@ -160,14 +165,30 @@ fn built_by_buildah(out: &Path, name: &str, binaries: &Path) -> Result<Archive> 
     };
     let built = command::run(
         buildah()
-            .args(["bud", "--isolation", "chroot", "--timestamp", "0", "--build-arg", &format!("BINARY={name}")])
-            .args(["--build-arg", concat!("VERSION=", env!("CARGO_PKG_VERSION")), "--tag", &reference, "--file"])
+            .args([
+                "bud",
+                "--isolation",
+                "chroot",
+                "--timestamp",
+                "0",
+                "--build-arg",
+                &format!("BINARY={name}"),
+            ])
+            .args([
+                "--build-arg",
+                concat!("VERSION=", env!("CARGO_PKG_VERSION")),
+                "--tag",
+                &reference,
+                "--file",
+            ])
             .arg(workspace::root().join("Dockerfile"))
             .arg(binaries),
     )
     .and_then(|()| {
         drop(fs::remove_file(&path));
-        command::run(buildah().arg("push").arg(&reference).arg(format!("oci-archive:{}:{reference}", path.display())))
+        command::run(
+            buildah().arg("push").arg(&reference).arg(format!("oci-archive:{}:{reference}", path.display())),
+        )
     });
     crate::cache::remove(&storage)?;
     built?;

@@ -4,16 +4,22 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cache;
 mod cluster;
 mod command;
+mod demo;
+mod generate;
 mod go;
 mod image;
 mod images;
+mod install;
 mod prerequisites;
 mod say;
+mod test;
 mod wait;
 mod workspace;
 
@@ -31,18 +37,38 @@ enum Task {
     Cluster(cluster::cli::Action),
     /// Container images around static binaries, made without a container builder
     Images(images::Options),
+    /// From nothing to a Gateway that answers: cluster, operator, an example, and what clients get from it
+    Demo(demo::Options),
+    /// All tests, tier by tier; the clusters that they need are started and taken down
+    Test(test::Options),
+    /// Files that are made from code: definitions in crds/ and manifests/install.yaml
+    Generate(generate::Options),
+    /// Measure ours against a peer on this machine; exits 3 where a target is missed
+    Bench(bench::Options),
 }
 
+/// The exit code of a bench that missed a target.
+const MISSED: u8 = 3;
+
 fn main() -> ExitCode {
-    let done = match Cli::parse().task {
-        Task::Cluster(action) => cluster::cli::act(action),
-        Task::Images(options) => images::act(&options),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match act(Cli::parse().task) {
+        Ok(code) => code,
         Err(error) => {
             say::note(format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn act(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Cluster(action) => cluster::cli::act(action)?,
+        Task::Images(options) => images::act(&options)?,
+        Task::Demo(options) => demo::act(&options)?,
+        Task::Test(options) if !test::act(&options) => return Ok(ExitCode::FAILURE),
+        Task::Bench(options) if !bench::act(&options)? => return Ok(ExitCode::from(MISSED)),
+        Task::Test(_) | Task::Bench(_) => {}
+        Task::Generate(options) => generate::act(&options)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }

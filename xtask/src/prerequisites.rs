@@ -31,7 +31,10 @@ pub(crate) fn check(extent: Extent) -> Result<()> {
     }
     let packages = missing_packages(extent);
     if !packages.is_empty() {
-        lacks.push(format!("Debian packages are missing: apt-get install --no-install-recommends {}", packages.join(" ")));
+        lacks.push(format!(
+            "Debian packages are missing: apt-get install --no-install-recommends {}",
+            packages.join(" ")
+        ));
     }
     if !command::exists("go") {
         lacks.push("Go 1.26 is missing, which builds the cluster's programs".to_owned());
@@ -67,7 +70,9 @@ pub(crate) fn may_make_namespaces() -> Result<()> {
         bail!("only root may make the namespaces that a cluster lives in (this is not root)");
     }
     if !command::succeeds(Command::new("unshare").args(["--net", "--mount", "--pid", "--fork", "true"])) {
-        bail!("this root may not make network, mount and process namespaces (a container without privileges?)");
+        bail!(
+            "this root may not make network, mount and process namespaces (a container without privileges?)"
+        );
     }
     Ok(())
 }

@@ -8,7 +8,11 @@ const PAUSE: Duration = Duration::from_millis(40);
 
 /// Asks until there is an answer; an error of the probe ends the wait at once.
 #[expect(clippy::disallowed_methods, reason = "no runtime here whose thread could be stopped")]
-pub(crate) fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub(crate) fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let began = Instant::now();
     loop {
         if let Some(answer) = probe()? {

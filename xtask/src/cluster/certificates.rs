@@ -34,7 +34,13 @@ const LEAVES: [(&str, &str, &str, &str, &str); 12] = [
     ("scheduler", "ca", "/CN=system:kube-scheduler", CLIENT, ""),
     ("kube-proxy", "ca", "/CN=system:kube-proxy", CLIENT, ""),
     ("kubelet", "ca", "/O=system:nodes/CN=system:node:node1", CLIENT, ""),
-    ("kubelet-server", "ca", "/O=system:nodes/CN=system:node:node1", SERVER, "IP:10.255.0.1,IP:127.0.0.1,DNS:node1"),
+    (
+        "kubelet-server",
+        "ca",
+        "/O=system:nodes/CN=system:node:node1",
+        SERVER,
+        "IP:10.255.0.1,IP:127.0.0.1,DNS:node1",
+    ),
     ("service-accounts", "ca", "/CN=service-accounts", CLIENT, ""),
 ];
 
@@ -45,11 +51,18 @@ const USERS: [&str; 5] = ["admin", "controller-manager", "scheduler", "kube-prox
 pub(super) fn make(cluster: &Cluster) -> Result<()> {
     let folder = &cluster.pki();
     at_once(&AUTHORITIES, |name| authority(folder, name))?;
-    at_once(&LEAVES, |(name, authority, subject, usage, names)| leaf(folder, name, authority, subject, usage, names))?;
+    at_once(&LEAVES, |(name, authority, subject, usage, names)| {
+        leaf(folder, name, authority, subject, usage, names)
+    })?;
     // tokens are signed with a bare key
-    command::run(
-        openssl(folder).args(["pkey", "-in", "service-accounts.key", "-pubout", "-out", "service-accounts.pub"]),
-    )?;
+    command::run(openssl(folder).args([
+        "pkey",
+        "-in",
+        "service-accounts.key",
+        "-pubout",
+        "-out",
+        "service-accounts.pub",
+    ]))?;
     for user in USERS {
         kubeconfig(folder, cluster.name(), user)?;
     }
@@ -79,7 +92,7 @@ fn leaf(folder: &Path, name: &str, authority: &str, subject: &str, usage: &str, 
          authorityKeyIdentifier=keyid\n"
     );
     if !names.is_empty() {
-        extensions += &format!("subjectAltName={names}\n");
+        extensions.extend(["subjectAltName=", names, "\n"]);
     }
     let (certificate_file, key_file) = (format!("{authority}.crt"), format!("{authority}.key"));
     certificate(folder, name, subject, &extensions, &["-CA", &certificate_file, "-CAkey", &key_file])
@@ -87,12 +100,24 @@ fn leaf(folder: &Path, name: &str, authority: &str, subject: &str, usage: &str, 
 
 fn certificate(folder: &Path, name: &str, subject: &str, extensions: &str, issuer: &[&str]) -> Result<()> {
     let request = format!("{name}.cnf");
-    let text = format!("[req]\ndistinguished_name=name\nx509_extensions=extensions\n[name]\n[extensions]\n{extensions}");
+    let text = format!(
+        "[req]\ndistinguished_name=name\nx509_extensions=extensions\n[name]\n[extensions]\n{extensions}"
+    );
     fs::write(folder.join(&request), text).context("failed to write a certificate request")?;
     let (certificate_file, key_file) = (format!("{name}.crt"), format!("{name}.key"));
     command::run(
         openssl(folder)
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "365"])
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "365",
+            ])
             .args(["-config", &request, "-subj", subject, "-keyout", &key_file, "-out", &certificate_file])
             .args(issuer),
     )
@@ -129,6 +154,8 @@ mod tests {
             let (.., names) = LEAVES.iter().find(|leaf| leaf.0 == *name).unwrap();
             assert!(names.contains(&format!("IP:{ADDRESS}")), "{name}");
         }
-        assert!(LEAVES.iter().filter(|leaf| leaf.2.contains("system:node:")).all(|leaf| leaf.2.ends_with(NODE)));
+        assert!(
+            LEAVES.iter().filter(|leaf| leaf.2.contains("system:node:")).all(|leaf| leaf.2.ends_with(NODE))
+        );
     }
 }

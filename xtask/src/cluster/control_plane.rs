@@ -9,10 +9,19 @@ use crate::cluster::up::Extent;
 use crate::cluster::{ADDRESS, Cluster, PODS, SERVICES};
 
 /// The store and the API server, which waits for the store by itself.
-pub(super) fn start_api(cluster: &Cluster, extent: Extent, etcd: &Path, kubernetes: &Path) -> Result<Vec<Component>> {
+pub(super) fn start_api(
+    cluster: &Cluster,
+    extent: Extent,
+    etcd: &Path,
+    kubernetes: &Path,
+) -> Result<Vec<Component>> {
     Ok(vec![
         cluster.start("etcd", &etcd.join("etcd"), &etcd_arguments(cluster))?,
-        cluster.start("kube-apiserver", &kubernetes.join("kube-apiserver"), &api_server_arguments(cluster, extent))?,
+        cluster.start(
+            "kube-apiserver",
+            &kubernetes.join("kube-apiserver"),
+            &api_server_arguments(cluster, extent),
+        )?,
     ])
 }
 

@@ -21,7 +21,8 @@ pub(super) fn images() -> Result<Vec<PathBuf>> {
             let programs = module.programs()?;
             let built = programs.file_name().unwrap_or_default().to_string_lossy();
             let folder = cache::built(&format!("{built}-image"), |folder| {
-                let program = fs::read(programs.join(name)).with_context(|| format!("failed to read {name}"))?;
+                let program =
+                    fs::read(programs.join(name)).with_context(|| format!("failed to read {name}"))?;
                 let image = Image {
                     reference: &format!("localhost/{name}:1"),
                     entrypoint: &format!("/{name}"),

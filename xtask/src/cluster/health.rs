@@ -25,7 +25,8 @@ pub(super) fn of(cluster: &Cluster, wanted: Extent, programs: &str) -> Health {
         return Health::Absent;
     }
     let serves = cluster.extent().is_some_and(|(extent, from)| extent >= wanted && from == programs);
-    let lives = cluster.holder().is_some_and(|holder| holder.alive()) && cluster.components().iter().all(Process::alive);
+    let lives = cluster.holder().is_some_and(|holder| holder.alive())
+        && cluster.components().iter().all(Process::alive);
     if serves && lives && answers(cluster, wanted) { Health::Well } else { Health::Broken }
 }
 

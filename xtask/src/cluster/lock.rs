@@ -29,7 +29,8 @@ impl Lock {
                 file.lock().context("failed to lock the cluster")?;
             }
             // the one that held it may have removed the file that was waited for
-            if fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|held| held.ino() == now.ino())) {
+            if fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|held| held.ino() == now.ino()))
+            {
                 return Ok(Self { file, path });
             }
         }

@@ -70,7 +70,15 @@ impl Cluster {
             .args(["-c", RECORD_AND_RUN])
             .arg(self.record())
             .args(["nsenter", &network])
-            .args(["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"])
+            .args([
+                "unshare",
+                "--mount",
+                "--propagation=private",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ])
             .args(["sh", "-c", ARRANGE, "sh"])
             .args([&state, &pause])
             .process_group(0)
@@ -100,7 +108,12 @@ impl Cluster {
     }
 
     /// Starts a component in the background, with its log.
-    pub(super) fn start(&self, name: &'static str, program: &std::path::Path, arguments: &[String]) -> Result<Component> {
+    pub(super) fn start(
+        &self,
+        name: &'static str,
+        program: &std::path::Path,
+        arguments: &[String],
+    ) -> Result<Component> {
         let log = self.logs().join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| format!("failed to make {}", log.display()))?;
         let child = self

@@ -25,7 +25,8 @@ pub(super) fn load_images(cluster: &Cluster, archives: &[PathBuf], containerd: &
     wait::until("containerd", Duration::from_secs(30), || {
         containerd.still_runs()?;
         let mut ask = std::process::Command::new("ctr");
-        Ok((socket.exists() && command::succeeds(ask.arg("--address").arg(&socket).arg("version"))).then_some(()))
+        Ok((socket.exists() && command::succeeds(ask.arg("--address").arg(&socket).arg("version")))
+            .then_some(()))
     })?;
     archives.iter().try_for_each(|archive| cluster.load(archive))
 }
@@ -66,8 +67,10 @@ fn pod_network(cluster: &Cluster) -> String {
 /// `restrict_oom_score_adj`, and below `oomScoreAdj`, `maxOpenFiles` and `maxPerCore`: root in a container or a small virtual
 /// machine may not raise its own limits.
 fn containerd_configuration(cluster: &Cluster, snapshotter: &str) -> Result<String> {
-    let plugins = ["/usr/lib/cni", "/opt/cni/bin"].into_iter().find(|folder| Path::new(folder).join("bridge").exists());
-    let plugins = plugins.context("no CNI plugins: install the Debian package containernetworking-plugins")?;
+    let plugins =
+        ["/usr/lib/cni", "/opt/cni/bin"].into_iter().find(|folder| Path::new(folder).join("bridge").exists());
+    let plugins =
+        plugins.context("no CNI plugins: install the Debian package containernetworking-plugins")?;
     let (state, socket) = (cluster.state(), cluster.containerd_socket());
     let (state, socket) = (state.display(), socket.display());
     Ok(format!(

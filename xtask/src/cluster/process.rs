@@ -42,7 +42,8 @@ impl Process {
     /// Writes down the process that has this number now.
     pub(super) fn record(pid: u32, file: &Path) -> Result<()> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        fs::write(file, format!("{}\n{stat}", boot().unwrap_or_default())).context("failed to record a process")
+        fs::write(file, format!("{}\n{stat}", boot().unwrap_or_default()))
+            .context("failed to record a process")
     }
 
     /// Its number.
@@ -122,14 +123,12 @@ mod tests {
     #[test]
     fn a_record_written_by_the_process_itself_is_read_back() {
         let file = std::env::temp_dir().join(format!("portcullis-record-{}", std::process::id()));
-        let mut child = Command::new("sh")
-            .args(["-c", RECORD_AND_RUN])
-            .arg(&file)
-            .args(["sleep", "60"])
-            .spawn()
-            .unwrap();
-        crate::wait::until_true("the record", std::time::Duration::from_secs(5), || Process::recorded(&file).is_some())
-            .unwrap();
+        let mut child =
+            Command::new("sh").args(["-c", RECORD_AND_RUN]).arg(&file).args(["sleep", "60"]).spawn().unwrap();
+        crate::wait::until_true("the record", std::time::Duration::from_secs(5), || {
+            Process::recorded(&file).is_some()
+        })
+        .unwrap();
         let recorded = Process::recorded(&file).unwrap();
         assert_eq!(recorded.pid(), child.id());
         assert!(recorded.alive());

@@ -16,7 +16,11 @@ impl Cluster {
     pub(crate) fn down(&self) -> Result<()> {
         let _lock = Lock::take(self)?;
         let step = say::step(format!("cluster '{}' taken down", self.name()));
-        if remove(self)? { step.done() } else { step.done_as(&format!("there is no cluster '{}'", self.name())) }
+        if remove(self)? {
+            step.done();
+        } else {
+            step.done_as(&format!("there is no cluster '{}'", self.name()));
+        }
         Ok(())
     }
 }
@@ -40,11 +44,18 @@ pub(super) fn remove(cluster: &Cluster) -> Result<bool> {
         let guests = command::output(Command::new("ip").args(["netns", "pids", &name])).unwrap_or_default();
         for guest in guests.split_whitespace() {
             let program = std::fs::read_to_string(format!("/proc/{guest}/comm")).unwrap_or_default();
-            say::note(format!("        left alone, a guest in the cluster's network: {guest} {}", program.trim()));
+            say::note(format!(
+                "        left alone, a guest in the cluster's network: {guest} {}",
+                program.trim()
+            ));
         }
         command::run(Command::new("ip").args(["netns", "delete", &name]))?;
     }
     cgroups::remove(&cluster.netns())?;
-    wait::until("the end of its state", Duration::from_secs(10), || Ok(cache::remove(&cluster.state()).ok()))?;
+    wait::until(
+        "the end of its state",
+        Duration::from_secs(10),
+        || Ok(cache::remove(&cluster.state()).ok()),
+    )?;
     Ok(anything)
 }

@@ -36,7 +36,10 @@ impl Cluster {
                 return Ok(());
             }
             Health::Broken => {
-                let step = say::step(format!("cluster '{}' is half dead or of another kind: taken down first", self.name()));
+                let step = say::step(format!(
+                    "cluster '{}' is half dead or of another kind: taken down first",
+                    self.name()
+                ));
                 teardown::remove(self)?;
                 step.done();
             }
@@ -44,9 +47,13 @@ impl Cluster {
         }
         let began = std::time::Instant::now();
         self.start_all(extent, &programs, &lock).with_context(|| {
-            format!("cluster '{0}' did not start; `cargo xtask cluster down --name {0}` removes what there is", self.name())
+            format!(
+                "cluster '{0}' did not start; `cargo xtask cluster down --name {0}` removes what there is",
+                self.name()
+            )
         })?;
-        fs::write(self.state().join("extent"), format!("{extent:?} {}", programs.name())).context("failed to note it")?;
+        fs::write(self.state().join("extent"), format!("{extent:?} {}", programs.name()))
+            .context("failed to note it")?;
         say::note(format!("{}  cluster '{}' is up", say::seconds(began.elapsed()), self.name()));
         Ok(())
     }
@@ -55,7 +62,8 @@ impl Cluster {
     pub(super) fn extent(&self) -> Option<(Extent, String)> {
         let noted = fs::read_to_string(self.state().join("extent")).ok()?;
         let (extent, programs) = noted.split_once(' ')?;
-        let extent = [Extent::ApiOnly, Extent::Node].into_iter().find(|known| format!("{known:?}") == extent)?;
+        let extent =
+            [Extent::ApiOnly, Extent::Node].into_iter().find(|known| format!("{known:?}") == extent)?;
         Some((extent, programs.to_owned()))
     }
 
@@ -97,14 +105,22 @@ impl Cluster {
     }
 
     /// Waits until `kubectl` ends well; a component that ends meanwhile, or the one that is to blame, has the last word.
-    fn until_ok(&self, what: &str, running: &mut [Component], blamed: &str, arguments: &[&str]) -> Result<()> {
+    fn until_ok(
+        &self,
+        what: &str,
+        running: &mut [Component],
+        blamed: &str,
+        arguments: &[&str],
+    ) -> Result<()> {
         let waited = wait::until(what, LIMIT, || {
             running.iter_mut().try_for_each(Component::still_runs)?;
             Ok(command::succeeds(&mut self.kubectl(arguments.iter().copied())?).then_some(()))
         });
         waited.with_context(|| {
             let blamed = running.iter().find(|component| component.name() == blamed);
-            blamed.map_or_else(String::new, |component| format!("{}:\n{}", component.name(), component.last_words()))
+            blamed.map_or_else(String::new, |component| {
+                format!("{}:\n{}", component.name(), component.last_words())
+            })
         })
     }
 }

@@ -60,15 +60,23 @@ impl Target {
             match self {
                 Self::Kind(cluster) => {
                     command::run(
-                        Command::new("kind").args(["load", "image-archive", "--name", cluster]).arg(&archive.path),
+                        Command::new("kind")
+                            .args(["load", "image-archive", "--name", cluster])
+                            .arg(&archive.path),
                     )?;
                 }
                 Self::K3d(cluster) => {
-                    command::run(Command::new("k3d").args(["image", "import", "--cluster", cluster]).arg(&archive.path))?;
+                    command::run(
+                        Command::new("k3d")
+                            .args(["image", "import", "--cluster", cluster])
+                            .arg(&archive.path),
+                    )?;
                 }
                 Self::Minikube(profile) => {
                     command::run(
-                        Command::new("minikube").args(["--profile", profile, "image", "load"]).arg(&archive.path),
+                        Command::new("minikube")
+                            .args(["--profile", profile, "image", "load"])
+                            .arg(&archive.path),
                     )?;
                 }
                 Self::Registry(_) => push(archive, &name)?,
@@ -83,12 +91,18 @@ impl Target {
 fn push(archive: &Archive, name: &str) -> Result<()> {
     let path = archive.path.display();
     if command::exists("skopeo") {
-        return command::run(
-            Command::new("skopeo").args(["copy", &format!("oci-archive:{path}"), &format!("docker://{name}")]),
-        );
+        return command::run(Command::new("skopeo").args([
+            "copy",
+            &format!("oci-archive:{path}"),
+            &format!("docker://{name}"),
+        ]));
     }
     if command::exists("buildah") {
-        let pulled = command::output(Command::new("buildah").args(["pull", "--quiet", &format!("oci-archive:{path}")]))?;
+        let pulled = command::output(Command::new("buildah").args([
+            "pull",
+            "--quiet",
+            &format!("oci-archive:{path}"),
+        ]))?;
         let id = pulled.trim().lines().last().context("buildah does not say what it pulled")?.to_owned();
         return command::run(Command::new("buildah").args(["push", &id, &format!("docker://{name}")]));
     }
@@ -117,6 +131,9 @@ mod tests {
     #[test]
     fn a_registry_wins_and_gives_the_images_its_own_name() {
         let target = Target::of(Some("kind-a"), Some("registry.example/team/")).unwrap().unwrap();
-        assert_eq!(target.name_of("localhost/portcullis-gateway:dev"), "registry.example/team/portcullis-gateway:dev");
+        assert_eq!(
+            target.name_of("localhost/portcullis-gateway:dev"),
+            "registry.example/team/portcullis-gateway:dev"
+        );
     }
 }

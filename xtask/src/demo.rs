@@ -1,0 +1,177 @@
+//! `cargo xtask demo`: from nothing to a Gateway that answers, told step by step.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::cluster::{Cluster, Extent, cli};
+use crate::demo::door::Door;
+use crate::go::Module;
+use crate::images::context::Target;
+use crate::install::Site;
+use crate::{command, prerequisites, say, wait, workspace};
+
+mod door;
+
+const NAMESPACE: &str = "demo";
+const EXAMPLE: &str = "manifests/examples/quickstart.yaml";
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Which cluster of this machine; started where it is not up
+    #[arg(long, default_value = cli::DEFAULT)]
+    name: String,
+    /// Use a cluster of yours instead, by its kubeconfig context: images are loaded into kind, k3d and minikube
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    context: Option<String>,
+    /// Where a cluster of yours fetches images from; they are pushed there
+    #[arg(long, value_name = "HOST/PREFIX", requires = "context")]
+    registry: Option<String>,
+}
+
+/// Does it all.
+pub(crate) fn act(options: &Options) -> Result<()> {
+    let began = Instant::now();
+    let site = site(options)?;
+    let new_images = site.bring_images()?;
+    site.install_operator(new_images)?;
+
+    let step = say::step(format!("{EXAMPLE} applied"));
+    site.apply(&workspace::root().join(EXAMPLE))?;
+    step.done();
+    let applied = Instant::now();
+    let step = say::step("Gateway demo/door is Ready");
+    let ready =
+        ["-n", NAMESPACE, "wait", "--for=condition=Ready", "gateways.portcullis.dev/door", "--timeout=120s"];
+    let waited = command::run(&mut site.kubectl(ready)?);
+    waited.with_context(|| described(&site))?;
+    let backend = ["-n", NAMESPACE, "rollout", "status", "deployment/httpbin", "--timeout=120s"];
+    command::run(&mut site.kubectl(backend)?).with_context(|| described(&site))?;
+    step.done();
+
+    let bundle = Bundle::fetched(&site)?;
+    let door = Door::opened(&site, &bundle.folder)?;
+    let step = say::step("first answer through the Gateway");
+    wait::until_true("an answer through the Gateway", Duration::from_secs(30), || {
+        door.curl(&["--output", "/dev/null", "--fail"], true, "/get")
+            .is_ok_and(|mut curl| command::succeeds(&mut curl))
+    })
+    .with_context(|| described(&site))?;
+    step.done_as(&format!(
+        "first answer through the Gateway, {} after apply",
+        say::seconds(applied.elapsed()).trim()
+    ));
+
+    door.tell()?;
+    let table =
+        command::output(&mut site.kubectl(["get", "gateways.portcullis.dev", "-A", "-o", "wide"])?)?;
+    say::result(format!("\n$ kubectl get gateways -A -o wide\n{}", table.trim_end()));
+    say::note(format!("\n{}  done", say::seconds(began.elapsed())));
+    say::note(how_to_go_on(options));
+    Ok(())
+}
+
+/// The cluster, up.
+fn site(options: &Options) -> Result<Site> {
+    if !command::exists("curl") {
+        install(&["curl"])?;
+    }
+    if let Some(context) = &options.context {
+        let target =
+            Target::of(Some(context), options.registry.as_deref())?.context("no way to hand over images")?;
+        return Ok(Site::Theirs { context: context.clone(), target });
+    }
+    if prerequisites::is_root() {
+        install(&prerequisites::missing_packages(Extent::Node))?;
+    }
+    let cluster = Cluster::named(&options.name)?;
+    cluster.up(Extent::Node)?;
+    Ok(Site::Local(cluster))
+}
+
+/// Installs Debian packages where that is possible; where not, the check that follows says what is missing.
+fn install(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() || !prerequisites::is_root() || !command::exists("apt-get") {
+        return Ok(());
+    }
+    let step = say::step(format!("apt-get install --no-install-recommends {}", packages.join(" ")));
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    command::run(apt().args(["-q", "update"]))?;
+    command::run(apt().args(["-q", "-y", "install", "--no-install-recommends"]).args(packages))?;
+    step.done();
+    Ok(())
+}
+
+/// What the cluster says about the example, for an error's sake.
+fn described(site: &Site) -> String {
+    let ask = |arguments: &[&str]| {
+        let told =
+            site.kubectl(arguments.iter().copied()).and_then(|mut kubectl| command::output(&mut kubectl));
+        told.unwrap_or_default()
+    };
+    let gateway =
+        ask(&["-n", NAMESPACE, "get", "gateways.portcullis.dev/door", "-o", "jsonpath={.status.conditions}"]);
+    let pods = ask(&["-n", NAMESPACE, "get", "pods", "-o", "wide"]);
+    let events = ask(&["-n", NAMESPACE, "get", "events", "--sort-by=.lastTimestamp"]);
+    let logs = ask(&["-n", "portcullis-system", "logs", "deployment/portcullis-operator", "--tail", "10"]);
+    format!("{gateway}\n{pods}\n{}\n{logs}", command::tail(&events, 10))
+}
+
+fn how_to_go_on(options: &Options) -> String {
+    let example = "manifests/examples/quickstart.yaml";
+    if let Some(context) = &options.context {
+        return format!(
+            "\ngo on:  kubectl --context {context} -n demo describe gateway door\n\
+             stop:   kubectl --context {context} delete -f {example} -f manifests/install.yaml"
+        );
+    }
+    let name = if options.name == cli::DEFAULT { String::new() } else { format!(" --name {}", options.name) };
+    format!(
+        "\ngo on:  cargo xtask cluster run{name} -- kubectl -n demo describe gateway door\n\
+         \u{20}       cargo xtask cluster run{name} -- bash    # then kubectl, helm, grpcurl, and edit {example}\n\
+         stop:   cargo xtask cluster down{name}"
+    )
+}
+
+/// The client's certificate, key and roots as files, for this run only.
+struct Bundle {
+    folder: PathBuf,
+}
+
+impl Bundle {
+    fn fetched(site: &Site) -> Result<Self> {
+        let folder =
+            command::output(Command::new("mktemp").args(["-d", "--tmpdir", "portcullis-demo.XXXXXXXX"]))?;
+        let bundle = Self { folder: PathBuf::from(folder.trim()) };
+        for file in ["tls.crt", "tls.key", "ca.crt"] {
+            let path = format!("go-template={{{{index .data \"{file}\" | base64decode}}}}");
+            let get = ["-n", NAMESPACE, "get", "secret", "door-client-alice", "-o", &path];
+            let text = command::output(&mut site.kubectl(get)?)?;
+            std::fs::write(bundle.folder.join(file), text).context("failed to write the bundle")?;
+        }
+        Ok(bundle)
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// `grpcurl`, built on first use.
+fn grpcurl() -> Result<PathBuf> {
+    Ok(Module::Tools.programs()?.join("grpcurl"))
+}
+
+/// A path as text, which all paths here are.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,108 @@
+//! `cargo xtask test`: every test of the workspace, the cheap ones first.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::cluster::Extent;
+use crate::install::Site;
+use crate::test::counts::{Counts, Kind};
+use crate::test::run::{Tests, run};
+use crate::test::stand::Stand;
+use crate::{images, say};
+
+mod counts;
+mod run;
+mod stand;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only tests whose path holds one of these
+    #[arg(long, value_name = "TEXT")]
+    filter: Vec<String>,
+    /// Only this tier, and others so named
+    #[arg(long, value_enum)]
+    tier: Vec<Tier>,
+}
+
+/// What tests need, the cheapest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Tier {
+    /// Nothing: unit, golden and property tests, and the data plane in one process
+    Process,
+    /// An API server: `tests/tests/api*.rs`
+    Api,
+    /// A cluster with images and the operator: `tests/tests/e2e*.rs`
+    EndToEnd,
+    /// The cluster itself, started, killed and taken down: `xtask/tests/cluster.rs`
+    Cluster,
+}
+
+/// Runs them; says whether all passed.
+pub(crate) fn act(options: &Options) -> bool {
+    let began = Instant::now();
+    let mut counts = Counts::default();
+    let mut broken = Vec::new();
+    for tier in Tier::value_variants() {
+        if !options.tier.is_empty() && !options.tier.contains(tier) {
+            continue;
+        }
+        // a tier that cannot begin is a failure, and no reason to leave out the others
+        if let Err(error) = tier.run(&options.filter, &mut counts) {
+            say::note(format!("error: {error:#}"));
+            broken.push(*tier);
+            counts.lost();
+        }
+    }
+    say::result(format!("\n{}", counts.table()));
+    say::note(format!("{}  in all", say::seconds(began.elapsed())));
+    for tier in &broken {
+        say::result(format!("tier {tier:?} could not run to its end: see above"));
+    }
+    say::result(format!("{} passed, {} failed", counts.passed(), counts.failed()));
+    counts.failed() == 0
+}
+
+impl Tier {
+    fn run(self, filter: &[String], counts: &mut Counts) -> Result<()> {
+        match self {
+            Self::Process => {
+                announce("unit, golden and property tests; data plane in one process");
+                run(&Tests::without_cluster(filter), None, counts, None)
+            }
+            Self::Api => {
+                let tests = Tests::of_the_tests_crate("api", filter)?;
+                if tests.is_empty() {
+                    return Ok(());
+                }
+                announce("API server");
+                tests.build()?;
+                let stand = Stand::started("test-api", Extent::ApiOnly)?;
+                run(&tests, Some(&stand), counts, Some(Kind::ApiServer))
+            }
+            Self::EndToEnd => {
+                let tests = Tests::of_the_tests_crate("e2e", filter)?;
+                if tests.is_empty() {
+                    return Ok(());
+                }
+                announce("end to end");
+                tests.build()?;
+                let binaries = images::binaries(images::Profile::Release)?;
+                let stand = Stand::started("test-e2e", Extent::Node)?.with_binaries(binaries);
+                let site = Site::Local(stand.cluster().clone());
+                let new_images = site.bring_images()?;
+                site.install_operator(new_images)?;
+                run(&tests, Some(&stand), counts, Some(Kind::EndToEnd))
+            }
+            Self::Cluster => {
+                announce("the local cluster itself");
+                run(&Tests::of_the_cluster(filter), None, counts, Some(Kind::Cluster))
+            }
+        }
+    }
+}
+
+fn announce(tier: &str) {
+    say::note(format!("\n== {tier}"));
+}
