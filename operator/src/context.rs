@@ -9,6 +9,7 @@ use portcullis_pki::Mint;
 
 use crate::clock::Clock;
 use crate::control::Control;
+use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::settings::Settings;
@@ -21,6 +22,8 @@ pub struct Context {
     pub client: Client,
     /// The one place that writes.
     pub writer: Writer,
+    /// Who leads.
+    pub leadership: Leadership,
     /// What is known of the cluster.
     pub world: Arc<World>,
     /// What waits for a visit.

@@ -24,6 +24,13 @@ pub struct Session {
     pub rejected: Option<(String, String)>,
 }
 
+impl Session {
+    /// Whether nothing was said yet.
+    pub fn is_silent(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What replicas are told, and what they say.
 #[derive(Debug, Default)]
 pub struct Control {

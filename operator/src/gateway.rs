@@ -11,8 +11,12 @@ use crate::{moment, writer};
 
 pub mod apply;
 pub mod events;
+#[cfg(test)]
+mod golden;
 pub mod observe;
 pub mod plan;
+#[cfg(test)]
+mod properties;
 pub mod status;
 pub mod validate;
 
@@ -127,7 +131,9 @@ fn next_visit(ctx: &Context, key: &Key, outcome: &Outcome) -> Next {
     match applied.plan.certificates.renewal {
         Some(at) => {
             let left = at - ctx.clock.now();
-            Next::After(left.try_into().unwrap_or(Duration::ZERO).max(Duration::from_mins(1)))
+            let left = left.try_into().unwrap_or(Duration::ZERO).max(Duration::from_mins(1));
+            let settled = observe::SETTLING.checked_sub(ctx.leadership.led_for());
+            Next::After(settled.map_or(left, |settled| left.min(settled + Duration::from_secs(1))))
         }
         None => Next::Retry,
     }

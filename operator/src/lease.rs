@@ -33,6 +33,8 @@ const ADDRESS: &str = "portcullis.dev/control-address";
 struct Standing {
     /// We do, until then.
     until: Option<Instant>,
+    /// And have since then.
+    since: Option<Instant>,
     /// Where the leader's control channel is, if somebody else leads.
     leader: Option<String>,
 }
@@ -58,6 +60,11 @@ impl Leadership {
     /// Whether it leads now.
     pub fn leads(&self) -> bool {
         self.standing.borrow().until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// For how long it has led; zero where it does not.
+    pub fn led_for(&self) -> Duration {
+        self.standing.borrow().since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Where the leader's control channel is, if somebody else leads.
@@ -163,7 +170,7 @@ impl Election {
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
         if holder != *self.leadership.identity && !holder.is_empty() && !is_stale(&lease, seen) {
             let leader = lease.annotations().get(ADDRESS).cloned();
-            self.leadership.set(Standing { until: None, leader });
+            self.leadership.set(Standing { leader, ..Standing::default() });
             return Ok(());
         }
         // The resource version makes sure that nobody else took it meanwhile.
@@ -173,10 +180,12 @@ impl Election {
     }
 
     fn won(&self, started: Instant) {
-        if !self.leadership.leads() {
+        let leads = self.leadership.leads();
+        if !leads {
             tracing::info!(identity = self.leadership.identity(), "leading");
         }
-        self.leadership.set(Standing { until: Some(started + HOLD), leader: None });
+        let since = self.leadership.standing.borrow().since.filter(|_| leads).unwrap_or(started);
+        self.leadership.set(Standing { until: Some(started + HOLD), since: Some(since), leader: None });
     }
 
     fn written(&self, before: Option<Lease>) -> Lease {

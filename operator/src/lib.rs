@@ -53,6 +53,7 @@ pub async fn run(
     let ctx = Arc::new(Context {
         client: client.clone(),
         writer: writer::Writer::new(client.clone(), leadership.clone(), metrics.clone()),
+        leadership: leadership.clone(),
         world: Arc::default(),
         queue: Arc::default(),
         control: Arc::default(),

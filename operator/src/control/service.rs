@@ -23,6 +23,8 @@ use crate::world::{Key, World};
 
 /// How long a replica may take to say Hello, and its pod to show up in the watch.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a replica that was lost may take to come back before its Gateway's status speaks of it.
+const COMEBACK: Duration = Duration::from_secs(5);
 /// Instructions that wait for a slow replica; the next snapshot replaces one that waits.
 const BACKLOG: usize = 2;
 
@@ -157,7 +159,8 @@ impl Call {
         };
         tracing::info!(gateway = %self.key, pod = self.pod, why, "replica detached");
         if control.detach(&self.key, &self.pod, number) {
-            self.service.queue.add(self.key.clone(), Urgency::Changed);
+            // It may only have lost the line: what its status says of it changes if it does not come back.
+            self.service.queue.add_after(self.key.clone(), COMEBACK);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_api::Gateway;
 use portcullis_pki::Authority;
@@ -10,6 +11,9 @@ use crate::context::Context;
 use crate::control::Session;
 use crate::names;
 use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Pod, Served};
+
+/// How long replicas may take to find an operator that has begun to lead.
+pub const SETTLING: Duration = Duration::from_secs(30);
 
 /// What there is around one Gateway.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +30,8 @@ pub struct Observed {
     pub remembered_authority: Option<Arc<Authority>>,
     /// What the replicas said on the control channel, by pod.
     pub sessions: BTreeMap<String, Session>,
+    /// This operator has only just begun to lead: replicas may not have found it yet.
+    pub settling: bool,
     /// Signs the control channel's certificates.
     pub control_authority: Option<Arc<Authority>>,
 }
@@ -45,6 +51,7 @@ pub fn observe(ctx: &Context, gateway: &Gateway) -> Observed {
         services,
         remembered_authority: around.authority,
         sessions: ctx.control.sessions(&key),
+        settling: ctx.leadership.led_for() < SETTLING,
         control_authority: ctx.control.authority(),
     }
 }

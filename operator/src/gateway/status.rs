@@ -59,7 +59,9 @@ pub fn status(gateway: &Gateway, observed: &Observed, outcome: &Outcome, now: Ti
         Outcome::Unplanned(why) => {
             (previous.clone(), failed(ConditionType::CertificatesReady, Reason::WriteFailed, why))
         }
-        Outcome::Applied(accepted, applied) => carried_out(&previous, observed, accepted, applied),
+        Outcome::Applied(accepted, applied) => {
+            carried_out(&previous, generation, observed, accepted, applied)
+        }
     };
     status.observed_generation = generation;
     status.conditions = ConditionType::ALL
@@ -111,8 +113,15 @@ fn failed(kind: ConditionType, reason: Reason, message: &str) -> Vec<Verdict> {
     vec![Verdict::no(kind, reason, message), Verdict::no(ConditionType::Ready, reason, message)]
 }
 
+/// Whether a condition held before, of this very generation.
+fn was(previous: &GatewayStatus, generation: Option<i64>, kind: ConditionType) -> bool {
+    let held = previous.conditions.iter().any(|it| it.type_ == kind.as_str() && it.status == "True");
+    held && previous.observed_generation == generation
+}
+
 fn carried_out(
     previous: &GatewayStatus,
+    generation: Option<i64>,
     observed: &Observed,
     accepted: &Accepted,
     applied: &Applied,
@@ -149,9 +158,15 @@ fn carried_out(
         accepted_verdict(applied),
         resolved(applied),
         certificates_verdict(applied),
-        programmed(accepted, applied, &replicas),
+        programmed(
+            accepted,
+            applied,
+            &replicas,
+            observed.settling && was(previous, generation, ConditionType::Programmed),
+        ),
     ];
-    let ready = ready(accepted, observed, &verdicts, &replicas);
+    let held = was(previous, generation, ConditionType::Ready);
+    let ready = ready(accepted, observed, &verdicts, &replicas, held);
     verdicts.push(ready);
     (status, verdicts)
 }
@@ -216,7 +231,8 @@ fn certificates_verdict(applied: &Applied) -> Verdict {
     }
 }
 
-fn programmed(accepted: &Accepted, applied: &Applied, replicas: &Replicas<'_>) -> Verdict {
+/// `held`: it held when this operator took over, and the replicas have had no time yet to say that it still does.
+fn programmed(accepted: &Accepted, applied: &Applied, replicas: &Replicas<'_>, held: bool) -> Verdict {
     let no = |reason, message: String| Verdict::no(ConditionType::Programmed, reason, message);
     if let Some((reason, message)) = failure(applied, &[Reason::Forbidden, Reason::WriteFailed]) {
         return no(reason, message);
@@ -228,8 +244,8 @@ fn programmed(accepted: &Accepted, applied: &Applied, replicas: &Replicas<'_>) -
         return no(Reason::NoReplicas, "spec.replicas is 0: nothing serves this Gateway".to_owned());
     }
     match replicas.waiting() {
-        Some(waiting) => no(Reason::WaitingForReplicas, waiting),
-        None => Verdict::yes(
+        Some(waiting) if !(held && replicas.are_silent()) => no(Reason::WaitingForReplicas, waiting),
+        _ => Verdict::yes(
             ConditionType::Programmed,
             Reason::Programmed,
             "Every ready replica serves the current configuration and certificate",
@@ -237,7 +253,15 @@ fn programmed(accepted: &Accepted, applied: &Applied, replicas: &Replicas<'_>) -
     }
 }
 
-fn ready(accepted: &Accepted, observed: &Observed, verdicts: &[Verdict], replicas: &Replicas<'_>) -> Verdict {
+/// `held`: it held before, of this generation. A renewal or a backend's return, which replicas take over while they
+/// serve, is no reason to call the Gateway unready; a change of the spec is, until it is proved.
+fn ready(
+    accepted: &Accepted,
+    observed: &Observed,
+    verdicts: &[Verdict],
+    replicas: &Replicas<'_>,
+    held: bool,
+) -> Verdict {
     let no = |reason, message: String| Verdict::no(ConditionType::Ready, reason, message);
     let first_false = |kinds: &[ConditionType]| {
         verdicts.iter().find(|verdict| !verdict.holds && kinds.contains(&verdict.kind))
@@ -251,7 +275,9 @@ fn ready(accepted: &Accepted, observed: &Observed, verdicts: &[Verdict], replica
             None => no(Reason::ReplicasNotReady, "No replica is ready yet".to_owned()),
         };
     }
-    if let Some(cause) = first_false(&[ConditionType::Programmed, ConditionType::ResolvedRefs]) {
+    let catching_up = |verdict: &&Verdict| held && verdict.reason == Reason::WaitingForReplicas;
+    let unproved = first_false(&[ConditionType::Programmed]).filter(|verdict| !catching_up(verdict));
+    if let Some(cause) = unproved.or_else(|| first_false(&[ConditionType::ResolvedRefs])) {
         return no(cause.reason, cause.message.clone());
     }
     Verdict::yes(ConditionType::Ready, Reason::Ready, "The Gateway answers")

@@ -55,6 +55,15 @@ impl<'a> Replicas<'a> {
         ))
     }
 
+    /// Whether those that are not known to be programmed have said nothing at all yet.
+    pub fn are_silent(&self) -> bool {
+        !self.ready.is_empty()
+            && self
+                .ready
+                .iter()
+                .all(|(_, session)| self.lacks(*session).is_none() || session.is_none_or(Session::is_silent))
+    }
+
     fn version(&self) -> Option<&String> {
         self.published.map(|published| &published.version)
     }

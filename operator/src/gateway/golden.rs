@@ -1,0 +1,278 @@
+//! Golden plans: each `testdata/*.in.yaml` goes through the real validate, plan and status; what came out stands beside
+//! it. Keys and certificates are shown by what they say. A new case is a new file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_api::Gateway;
+use portcullis_pki::{AuthorityProfile, NameConstraints, RandomMint, issue_authority};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+use super::apply::{Applied, Failure};
+use super::observe::Observed;
+use super::plan::{Plan, Step, plan};
+use super::status::{Outcome, status};
+use super::validate::validate;
+use crate::control::Session;
+use crate::moment;
+use crate::settings::Settings;
+use crate::world::{Child, Content, Kind, Pod};
+
+mod shown;
+
+use shown::shown;
+
+pub(super) const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+/// A case: a Gateway, and what there is around it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Case {
+    gateway: Gateway,
+    /// Ports of the Services in its namespace.
+    #[serde(default)]
+    services: BTreeMap<String, Vec<i32>>,
+    /// Was planned and carried out so long ago. Without it: never.
+    carried_out: Option<String>,
+    /// As it was then, where it was another.
+    formerly: Option<Gateway>,
+    /// What happened to the authority's Secret since: `Deleted`, `Truncated`, `Foreign` or `KeyMismatch`.
+    authority: Option<String>,
+    /// The operator was restarted since and remembers nothing.
+    #[serde(default)]
+    restarted: bool,
+    /// Pods: `Ready`, `Leaving`, or why they fail.
+    #[serde(default)]
+    pods: BTreeMap<String, String>,
+    /// What pods said: `Current`, `Behind`, `OldCertificate`, or why they refuse.
+    #[serde(default)]
+    replicas: BTreeMap<String, String>,
+    /// Children that are somebody else's.
+    #[serde(default)]
+    conflicts: Vec<String>,
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        gateway_image: "example.com/portcullis-gateway:1".to_owned(),
+        control_endpoint: "https://portcullis-operator.portcullis-system.svc:9443".to_owned(),
+        trust_domain: "cluster.local".to_owned(),
+        cluster_domain: "cluster.local".to_owned(),
+    }
+}
+
+#[test]
+fn plans_and_statuses_are_as_recorded() {
+    insta::glob!("testdata/*.in.yaml", |path| {
+        let case: Case = serde_norway::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        insta::assert_snapshot!(shown(&run(case)));
+    });
+}
+
+fn run(case: Case) -> Value {
+    let mut gateway = case.gateway;
+    let services = case.services.into_iter().map(|(name, ports)| (name, Some(ports))).collect();
+    let mut observed = surroundings(services);
+    if let Some(ago) = &case.carried_out {
+        let ago: kube::core::Duration = ago.parse().unwrap();
+        let then = NOW - Duration::try_from(std::time::Duration::from(ago)).unwrap();
+        let former = case.formerly.unwrap_or_else(|| gateway.clone());
+        let (former, applied) = carry_out(&former, &mut observed, then);
+        gateway.status = former.status;
+        for (pod, said) in &case.replicas {
+            observed.sessions.insert(pod.clone(), session(said, &applied.plan));
+        }
+    }
+    spoil(&mut observed, &gateway, case.authority.as_deref(), case.restarted);
+    for (pod, state) in case.pods {
+        let failure = Some(state.clone()).filter(|state| state != "Ready" && state != "Leaving");
+        observed
+            .pods
+            .insert(pod, Arc::new(Pod { ready: state == "Ready", leaving: state == "Leaving", failure }));
+    }
+    let outcome = decide(&gateway, &observed, &case.conflicts);
+    let status = status(&gateway, &observed, &outcome, moment::timestamp(NOW).unwrap());
+    json!({
+        "notes": notes(&outcome),
+        "steps": steps(&outcome),
+        "snapshot": snapshot(&outcome),
+        "status": status,
+    })
+}
+
+pub(super) fn surroundings(services: BTreeMap<String, Option<Vec<i32>>>) -> Observed {
+    let profile = AuthorityProfile {
+        common_name: "control".to_owned(),
+        lifetime: Duration::days(3650),
+        name_constraints: NameConstraints::default(),
+    };
+    let control = issue_authority(&profile, 1, NOW - Duration::days(300), &RandomMint).unwrap();
+    Observed { services, control_authority: Some(Arc::new(control)), ..Observed::default() }
+}
+
+/// As the API server and the watches would: what was planned at `then` is there afterwards, and the status says so.
+pub(super) fn carry_out(
+    gateway: &Gateway,
+    observed: &mut Observed,
+    then: OffsetDateTime,
+) -> (Gateway, Applied) {
+    let accepted = validate(gateway, observed, &settings()).unwrap();
+    let recorded =
+        gateway.status.as_ref().and_then(|status| status.ca.as_ref()).map(|ca| ca.fingerprint.as_str());
+    let plan = plan(&accepted, observed, &settings(), recorded, then, &RandomMint).unwrap();
+    for step in &plan.steps {
+        match step {
+            Step::Create(kind, name, object) | Step::Update(kind, name, object) => {
+                let (_, child) = Child::from_value(*kind, &stored(object)).unwrap();
+                if let Content::Authority(Ok(authority)) = &child.content {
+                    observed.remembered_authority = Some(authority.clone());
+                }
+                observed.children.insert((*kind, name.clone()), Arc::new(child));
+            }
+            Step::Relabel(..) => {}
+            Step::Delete(kind, name) => {
+                observed.children.remove(&(*kind, name.clone()));
+            }
+        }
+    }
+    let applied = Applied { plan, failures: Vec::new(), writes: 0, again: false };
+    let outcome = Outcome::Applied(Box::new(accepted), Box::new(applied));
+    let status = status(gateway, observed, &outcome, moment::timestamp(then).unwrap());
+    let Outcome::Applied(_, applied) = outcome else { unreachable!() };
+    (Gateway { status: Some(status), ..gateway.clone() }, *applied)
+}
+
+/// An applied object as the API server keeps it.
+pub(super) fn stored(object: &Value) -> Value {
+    let mut stored = object.clone();
+    let mut fields = owned_fields(object);
+    for name in ["f:apiVersion", "f:kind"] {
+        fields.as_object_mut().unwrap().remove(name);
+    }
+    for name in ["f:name", "f:namespace"] {
+        fields["f:metadata"].as_object_mut().unwrap().remove(name);
+    }
+    stored["metadata"]["uid"] = json!("5eed");
+    stored["metadata"]["resourceVersion"] = json!("7");
+    stored["metadata"]["managedFields"] =
+        json!([{ "manager": "portcullis", "operation": "Apply", "fieldsV1": fields }]);
+    stored
+}
+
+fn owned_fields(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| (format!("f:{key}"), owned_fields(value))).collect()
+        }
+        _ => json!({}),
+    }
+}
+
+fn session(said: &str, plan: &Plan) -> Session {
+    let published = plan.snapshot.clone().unwrap();
+    let (version, fingerprint) = (published.version, published.server_fingerprint);
+    match said {
+        "Current" => Session { acknowledged: Some((version, fingerprint)), rejected: None },
+        "Behind" => Session { acknowledged: Some(("0".repeat(16), fingerprint)), rejected: None },
+        "OldCertificate" => Session { acknowledged: Some((version, "0".repeat(64))), rejected: None },
+        why => Session { acknowledged: None, rejected: Some((version, why.to_owned())) },
+    }
+}
+
+fn spoil(observed: &mut Observed, gateway: &Gateway, how: Option<&str>, restarted: bool) {
+    if restarted {
+        observed.remembered_authority = None;
+    }
+    let name = format!("{}-ca", gateway.metadata.name.clone().unwrap());
+    let slot = (Kind::Secret, name.clone());
+    let Some(how) = how else { return };
+    let Some(Content::Authority(Ok(authority))) = observed.children.remove(&slot).map(|child| {
+        Arc::try_unwrap(child).map_or_else(|child| Content::Authority(clone(&child)), |child| child.content)
+    }) else {
+        panic!("there is no authority to spoil")
+    };
+    let other = {
+        let profile = AuthorityProfile {
+            common_name: "other".to_owned(),
+            lifetime: Duration::days(3650),
+            name_constraints: NameConstraints::default(),
+        };
+        issue_authority(&profile, 1, NOW, &RandomMint).unwrap()
+    };
+    let (certificate, key) = match how {
+        "Deleted" => return,
+        "Truncated" => (authority.certificate_pem[..200].to_owned(), authority.key.expose().to_owned()),
+        "Foreign" => (other.certificate_pem.clone(), other.key.expose().to_owned()),
+        "KeyMismatch" => (authority.certificate_pem.clone(), other.key.expose().to_owned()),
+        _ => panic!("authority: {how}"),
+    };
+    let content = Content::Authority(portcullis_pki::read_authority(1, &certificate, &key).map(Arc::new));
+    let child = Child {
+        kind: Kind::Secret,
+        name,
+        uid: "5eed".to_owned(),
+        version: 8,
+        owner: gateway.metadata.uid.clone(),
+        digest: [0; 16],
+        content,
+    };
+    observed.children.insert(slot, Arc::new(child));
+}
+
+fn clone(child: &Child) -> Result<Arc<portcullis_pki::Authority>, portcullis_pki::Unusable> {
+    match &child.content {
+        Content::Authority(authority) => authority.clone(),
+        _ => panic!("no authority"),
+    }
+}
+
+fn decide(gateway: &Gateway, observed: &Observed, conflicts: &[String]) -> Outcome {
+    if gateway.spec.suspend {
+        return Outcome::Suspended;
+    }
+    let accepted = match validate(gateway, observed, &settings()) {
+        Ok(accepted) => accepted,
+        Err(rejected) => return Outcome::Rejected(rejected),
+    };
+    let recorded =
+        gateway.status.as_ref().and_then(|status| status.ca.as_ref()).map(|ca| ca.fingerprint.as_str());
+    let plan = plan(&accepted, observed, &settings(), recorded, NOW, &RandomMint).unwrap();
+    let failure = |message: &String| Failure {
+        reason: portcullis_api::condition::Reason::NameConflict,
+        message: message.clone(),
+    };
+    let failures = conflicts.iter().map(failure).collect();
+    Outcome::Applied(Box::new(accepted), Box::new(Applied { plan, failures, writes: 0, again: false }))
+}
+
+fn notes(outcome: &Outcome) -> Value {
+    match outcome {
+        Outcome::Applied(_, applied) => json!(applied.plan.certificates.notes),
+        _ => json!([]),
+    }
+}
+
+fn steps(outcome: &Outcome) -> Value {
+    let Outcome::Applied(_, applied) = outcome else { return json!([]) };
+    let steps = applied.plan.steps.iter().map(|step| match step {
+        Step::Create(kind, name, object) => json!({ format!("Create {} {name}", kind.as_str()): object }),
+        Step::Update(kind, name, object) => json!({ format!("Update {} {name}", kind.as_str()): object }),
+        Step::Relabel(kind, name, object) => json!({ format!("Relabel {} {name}", kind.as_str()): object }),
+        Step::Delete(kind, name) => json!(format!("Delete {} {name}", kind.as_str())),
+    });
+    steps.collect()
+}
+
+fn snapshot(outcome: &Outcome) -> Value {
+    match outcome {
+        Outcome::Applied(_, applied) => applied
+            .plan
+            .snapshot
+            .as_ref()
+            .map_or(Value::Null, |published| serde_json::from_str(&published.json).unwrap()),
+        _ => Value::Null,
+    }
+}
