@@ -1,0 +1,157 @@
+//! A layer in front of the operator's client that counts writes and lets one of them fail, in every way that a write
+//! can. Leases don't count: they are about time, not about Gateways.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures::future::BoxFuture;
+use http_body_util::{Either, Full};
+use hyper::body::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use kube::client::Body;
+use tokio::sync::Notify;
+use tower::{BoxError, Layer, Service};
+
+/// What befalls a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The operator is gone before it is sent.
+    StopBefore,
+    /// The operator is gone after it was carried out, before it hears the answer.
+    StopAfter,
+    /// 409, and nothing was done.
+    Conflict,
+    /// 429, and nothing was done.
+    TooManyRequests,
+    /// 500, and nothing was done.
+    InternalError,
+    /// It was carried out, and the answer is lost.
+    AnswerLost,
+}
+
+impl Fault {
+    /// Every way that a write can fail.
+    pub const ALL: [Self; 6] = [
+        Self::StopBefore,
+        Self::StopAfter,
+        Self::Conflict,
+        Self::TooManyRequests,
+        Self::InternalError,
+        Self::AnswerLost,
+    ];
+}
+
+/// What befalls which write, and what was written.
+#[derive(Debug, Default)]
+pub struct Script {
+    /// The number of the write (from 0), and what befalls it.
+    fault: Option<(usize, Fault)>,
+    writes: Mutex<Vec<String>>,
+    struck: AtomicBool,
+    /// Told when the operator is to be gone.
+    pub stop: Notify,
+}
+
+impl Script {
+    /// Lets one write fail.
+    pub fn failing(number: usize, fault: Fault) -> Arc<Self> {
+        Arc::new(Self { fault: Some((number, fault)), ..Self::default() })
+    }
+
+    /// The writes so far: method and path.
+    pub fn writes(&self) -> Vec<String> {
+        self.writes.lock().unwrap().clone()
+    }
+
+    /// Whether the write that was to fail has come.
+    pub fn struck(&self) -> bool {
+        self.struck.load(Ordering::SeqCst)
+    }
+
+    fn next(&self, request: &Request<Body>) -> Option<Fault> {
+        let path = request.uri().path();
+        if *request.method() == Method::GET || path.contains("/leases") {
+            return None;
+        }
+        let mut writes = self.writes.lock().unwrap();
+        let number = writes.len();
+        writes.push(format!("{} {path}", request.method()));
+        let (_, fault) = self.fault.filter(|(at, _)| *at == number)?;
+        self.struck.store(true, Ordering::SeqCst);
+        Some(fault)
+    }
+}
+
+/// Puts a script between the client and the API server.
+#[derive(Clone, Debug)]
+pub struct Meddler(pub Arc<Script>);
+
+impl<S> Layer<S> for Meddler {
+    type Service = Meddled<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Meddled { inner, script: self.0.clone() }
+    }
+}
+
+/// A client with a script in front of it.
+#[derive(Clone, Debug)]
+pub struct Meddled<S> {
+    inner: S,
+    script: Arc<Script>,
+}
+
+impl<S, B> Service<Request<Body>> for Meddled<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Either<B, Full<Bytes>>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (fault, script) = (self.script.next(&request), self.script.clone());
+        if let Some(answer) = fault.and_then(refusal) {
+            return Box::pin(async move { Ok(answer) });
+        }
+        if fault == Some(Fault::StopBefore) {
+            script.stop.notify_one();
+            return Box::pin(std::future::pending());
+        }
+        let sent = self.inner.call(request);
+        Box::pin(async move {
+            let answer = sent.await.map_err(Into::into)?;
+            match fault {
+                Some(Fault::StopAfter) => {
+                    script.stop.notify_one();
+                    std::future::pending().await
+                }
+                Some(Fault::AnswerLost) => Err("the connection was reset before the answer came".into()),
+                _ => Ok(answer.map(Either::Left)),
+            }
+        })
+    }
+}
+
+fn refusal<B>(fault: Fault) -> Option<Response<Either<B, Full<Bytes>>>> {
+    let (code, reason) = match fault {
+        Fault::Conflict => (StatusCode::CONFLICT, "Conflict"),
+        Fault::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+        Fault::InternalError => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        Fault::StopBefore | Fault::StopAfter | Fault::AnswerLost => return None,
+    };
+    let status = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "injected", "reason": reason, "code": code.as_u16(),
+    });
+    let body = Either::Right(Full::from(serde_json::to_vec(&status).unwrap()));
+    Some(Response::builder().status(code).header("content-type", "application/json").body(body).unwrap())
+}

@@ -1,0 +1,98 @@
+//! The operator in-process, with a runtime of its own: it can be stopped politely, or be gone from one moment to the
+//! next as after `kill -9`.
+
+use std::sync::Arc;
+
+use kube::client::ClientBuilder;
+use kube::{Client, Config};
+use portcullis_operator::clock::{Clock, SystemClock};
+use portcullis_operator::options::{LogFormat, Options};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::faults::{Meddler, Script};
+
+/// A running operator.
+pub struct Operator {
+    runtime: Option<Runtime>,
+    stop: CancellationToken,
+    run: Option<JoinHandle<anyhow::Result<()>>>,
+    /// What became of its writes.
+    pub script: Arc<Script>,
+}
+
+impl Operator {
+    /// Starts one that watches a namespace and keeps its Lease there.
+    pub async fn start(namespace: &str) -> Self {
+        Self::start_with(namespace, |_| {}, Arc::default(), Arc::new(SystemClock)).await
+    }
+
+    /// Starts one whose writes meet what the script says.
+    pub async fn start_scripted(namespace: &str, script: Arc<Script>) -> Self {
+        Self::start_with(namespace, |_| {}, script, Arc::new(SystemClock)).await
+    }
+
+    /// Starts one with other options or another clock.
+    pub async fn start_with(
+        namespace: &str,
+        change: impl FnOnce(&mut Options),
+        script: Arc<Script>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let config = crate::config().await;
+        let mut options = options(namespace);
+        change(&mut options);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let stop = CancellationToken::new();
+        let (token, layer) = (stop.clone(), Meddler(script.clone()));
+        let run = runtime.spawn(async move {
+            let client = meddled(config, &layer)?;
+            portcullis_operator::run(client, options, clock, token).await
+        });
+        Self { runtime: Some(runtime), stop, run: Some(run), script }
+    }
+
+    /// Stops it politely: it ends what it has begun and gives its lease back.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let run = self.run.take().unwrap();
+        tokio::time::timeout(crate::PATIENCE, run).await.expect("it stops in time").unwrap().unwrap();
+    }
+
+    /// From one moment to the next it is gone.
+    pub fn kill(mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn meddled(config: Config, layer: &Meddler) -> anyhow::Result<Client> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(layer).build())
+}
+
+fn options(namespace: &str) -> Options {
+    let any = "127.0.0.1:0".parse().unwrap();
+    Options {
+        gateway_image: "localhost/portcullis-gateway:dev".to_owned(),
+        namespace: namespace.to_owned(),
+        identity: "operator-0".to_owned(),
+        control_endpoint: None,
+        control_address: None,
+        control_listen: any,
+        http_listen: any,
+        watch_namespaces: vec![namespace.to_owned()],
+        trust_domain: "cluster.local".to_owned(),
+        cluster_domain: "cluster.local".to_owned(),
+        workers: 4,
+        log: "info".to_owned(),
+        log_format: LogFormat::Text,
+    }
+}
