@@ -83,7 +83,7 @@ fn outgoing(
         },
     );
     let ended = incoming.is_end_stream();
-    let mut upload = Upload::new(incoming);
+    let mut upload = Upload::new(incoming, parts.version == Version::HTTP_2);
     let mut outgoing = Request::new(());
     *outgoing.method_mut() = parts.method;
     match upstream.protocol() {

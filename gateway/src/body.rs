@@ -75,7 +75,7 @@ impl HttpBody for Body {
                 this.kind = Kind::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Kind::Backend(reply) => Pin::new(reply).poll_frame(cx).map_err(Into::into),
+            Kind::Backend(reply) => Pin::new(reply).poll_frame(cx),
             Kind::Own(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
     }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::{Method, Request, Response, Version, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -23,11 +24,15 @@ pub(crate) async fn answer(
     let began = Instant::now();
     let in_flight = connection.begin();
     let dialect = Dialect::of(&request);
+    let is_head = request.method() == Method::HEAD;
     let mut class = RouteClass::None;
     let mut response = match handle(&connection, request, &mut class).await {
         Ok(response) => response,
         Err(fault) => fault.into_response(dialect),
     };
+    if is_head {
+        leave_out_body(&mut response);
+    }
     response.body_mut().hold(in_flight);
     connection.shared.metrics.request(class, response.status(), began.elapsed());
     Ok(response)
@@ -59,6 +64,14 @@ async fn handle(
     *class = upstream.class();
     let upstream = Arc::clone(upstream);
     backend::forward(connection, &principal, &upstream, request).await
+}
+
+/// A HEAD is answered with the header alone, which says how long the body would be.
+fn leave_out_body(response: &mut Response<Body>) {
+    if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    *response.body_mut() = Body::empty();
 }
 
 /// What no two servers would read alike, or nobody should have to read.

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use super::h2c::Place;
 use super::http1::Lease;
 use super::upload::Progress;
+use crate::body::BoxError;
 
 /// A response's body as it comes in. Dropped before its end, it takes the exchange with it: an HTTP/1.1 connection is
 /// closed, an HTTP/2 stream is reset.
@@ -19,18 +20,18 @@ pub(crate) struct Reply {
     body: Incoming,
     lease: Option<Lease>,
     upload: Option<Arc<Progress>>,
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 impl Reply {
     pub(super) fn http1(body: Incoming, upload: Option<Arc<Progress>>, lease: Option<Lease>) -> Self {
-        let mut reply = Self { body, lease, upload, _place: None };
+        let mut reply = Self { body, lease, upload, place: None };
         reply.release_at_end();
         reply
     }
 
     pub(super) fn h2c(body: Incoming, place: Place) -> Self {
-        Self { body, lease: None, upload: None, _place: Some(place) }
+        Self { body, lease: None, upload: None, place: Some(place) }
     }
 
     fn release_at_end(&mut self) {
@@ -42,6 +43,12 @@ impl Reply {
     }
 }
 
+/// An HTTP/2 stream that was reset before its end. hyper takes a reset that says CANCEL or NO_ERROR for an end like
+/// any other, which would make half a body look whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream was reset before its end")]
+pub(super) struct CutShort;
+
 impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(upload) = &self.upload {
@@ -52,24 +59,27 @@ impl Drop for Reply {
 
 impl Body for Reply {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Ready(None) => {
                 if let Some(lease) = self.lease.take() {
                     lease.end();
                 }
+                if self.place.is_some() && !self.body.is_end_stream() {
+                    return Poll::Ready(Some(Err(CutShort.into())));
+                }
             }
             Poll::Ready(Some(Ok(_))) => self.release_at_end(),
             Poll::Ready(Some(Err(_))) => self.lease = None,
             Poll::Pending => {}
         }
-        polled
+        polled.map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::headers;
+use super::reply::CutShort;
 use crate::body::BoxError;
 
 /// How long a backend may take to say `100 Continue` before the body is sent all the same (RFC 9110, 10.1.1).
@@ -23,6 +24,7 @@ const CONTINUE_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Upload {
     body: Option<Incoming>,
+    over_h2: bool,
     progress: Option<Arc<Progress>>,
     gate: Option<Pin<Box<Sleep>>>,
 }
@@ -81,7 +83,7 @@ impl Progress {
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming) -> Self {
+    pub(super) fn new(body: Incoming, over_h2: bool) -> Self {
         let progress = (!body.is_end_stream()).then(|| {
             Arc::new(Progress {
                 began: Instant::now(),
@@ -91,11 +93,11 @@ impl Upload {
                 waker: AtomicWaker::new(),
             })
         });
-        Self { body: Some(body), progress, gate: None }
+        Self { body: Some(body), over_h2, progress, gate: None }
     }
 
     pub(super) fn empty() -> Self {
-        Self { body: None, progress: None, gate: None }
+        Self { body: None, over_h2: false, progress: None, gate: None }
     }
 
     /// Holds the body back until the backend wants it, so that one that refuses is not sent it.
@@ -144,9 +146,13 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         ready!(self.poll_gate(cx))?;
+        let over_h2 = self.over_h2;
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let polled = ready!(Pin::new(&mut *body).poll_frame(cx));
         let ended = body.is_end_stream() || polled.is_none();
+        if polled.is_none() && over_h2 && !body.is_end_stream() {
+            return Poll::Ready(Some(Err(CutShort.into())));
+        }
         if let Some(progress) = &self.progress {
             progress.advance(ended && !matches!(polled, Some(Err(_))));
         }

@@ -1,0 +1,38 @@
+//! A gateway, its certificates, its callers and its backends, all in this process.
+
+pub(crate) mod backend;
+pub(crate) mod caller;
+pub(crate) mod door;
+pub(crate) mod operator;
+pub(crate) mod pki;
+
+use std::time::Duration;
+
+pub(crate) use backend::{Backend, Seen};
+pub(crate) use caller::{Answer, body, request};
+pub(crate) use door::Door;
+
+/// Longer than anything here takes; a test that needs it has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until something is so.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            tick.tick().await;
+            if is_so().await {
+                return;
+            }
+        }
+    });
+    assert!(waited.await.is_ok(), "it never came to be: {what}");
+}
+
+/// Waits for something that must happen.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("it never happened: {what}"),
+    }
+}

@@ -1,0 +1,147 @@
+//! An operator: the server of the control channel, over mutual TLS.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use portcullis_contract::control::control_server::{Control, ControlServer};
+use portcullis_contract::control::instruction::Instruction as Told;
+use portcullis_contract::control::report::Report as Word;
+use portcullis_contract::control::{self, Instruction, Report};
+use portcullis_contract::files;
+use portcullis_contract::snapshot::{Snapshot, version};
+use portcullis_pki::Authority;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::WebPkiClientVerifier;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{pki, soon};
+
+/// The server, until dropped.
+pub(crate) struct Operator {
+    pub(crate) address: SocketAddr,
+    attached: Mutex<mpsc::Receiver<Attachment>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// One replica that attached.
+pub(crate) struct Attachment {
+    instructions: mpsc::Sender<Result<Instruction, Status>>,
+    reports: Streaming<Report>,
+}
+
+struct Service(mpsc::Sender<Attachment>);
+
+#[tonic::async_trait]
+impl Control for Service {
+    type AttachStream = Pin<Box<dyn Stream<Item = Result<Instruction, Status>> + Send>>;
+
+    async fn attach(&self, request: Request<Streaming<Report>>) -> Result<Response<Self::AttachStream>, Status> {
+        let (instructions, stream) = mpsc::channel(8);
+        let attachment = Attachment { instructions, reports: request.into_inner() };
+        self.0.send(attachment).await.map_err(|_| Status::unavailable("the test has ended"))?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+/// Gives a replica what it needs to dial the operator.
+pub(crate) fn write_credentials(directory: &Path, authority: &Authority) {
+    let leaf = pki::replica(authority);
+    std::fs::write(directory.join(files::CONTROL_CERTIFICATE), &leaf.certificate_pem).unwrap();
+    std::fs::write(directory.join(files::CONTROL_KEY), leaf.key.expose()).unwrap();
+    std::fs::write(directory.join(files::CONTROL_CA), &authority.certificate_pem).unwrap();
+}
+
+impl Operator {
+    pub(crate) async fn new(authority: &Authority) -> Self {
+        Self::listening(authority, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn listening(authority: &Authority, address: SocketAddr) -> Self {
+        let leaf = pki::server(authority);
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(pki::roots(authority)), Arc::clone(&provider))
+                .build()
+                .unwrap();
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(pki::chain(&leaf), pki::key(&leaf))
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (attached, attachments) = mpsc::channel(8);
+        let incoming = futures::stream::unfold((listener, acceptor), |(listener, acceptor)| async move {
+            loop {
+                let (stream, _) = listener.accept().await.ok()?;
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    return Some((Ok::<_, std::io::Error>(stream), (listener, acceptor)));
+                }
+            }
+        });
+        let task = tokio::spawn(async move {
+            let service = ControlServer::new(Service(attached));
+            let _ = tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await;
+        });
+        Self { address, attached: Mutex::new(attachments), _task: AbortOnDropHandle::new(task) }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
+    /// The next replica that attaches, after its Hello.
+    pub(crate) async fn attached(&self) -> (Attachment, control::Hello) {
+        let mut attachment = soon("a replica attaches", self.attached.lock().await.recv()).await.unwrap();
+        match attachment.report().await {
+            Word::Hello(hello) => (attachment, hello),
+            other => panic!("the first report is {other:?}"),
+        }
+    }
+}
+
+impl Attachment {
+    /// Sends a snapshot and returns its version.
+    pub(crate) async fn send(&self, snapshot: &Snapshot) -> String {
+        let json = snapshot.to_json().unwrap();
+        self.send_json(json.into_bytes()).await
+    }
+
+    pub(crate) async fn send_json(&self, json: Vec<u8>) -> String {
+        let version = version(&json);
+        let snapshot = control::Snapshot { version: version.clone(), json };
+        self.tell(Told::Snapshot(snapshot)).await;
+        version
+    }
+
+    pub(crate) async fn redirect(&self, address: String) {
+        self.tell(Told::Redirect(control::Redirect { address })).await;
+    }
+
+    async fn tell(&self, told: Told) {
+        self.instructions.send(Ok(Instruction { instruction: Some(told) })).await.unwrap();
+    }
+
+    pub(crate) async fn report(&mut self) -> Word {
+        soon("a report", self.reports.message()).await.unwrap().unwrap().report.unwrap()
+    }
+
+    pub(crate) async fn acknowledged(&mut self) -> control::Acknowledged {
+        match self.report().await {
+            Word::Acknowledged(acknowledged) => acknowledged,
+            other => panic!("not acknowledged but {other:?}"),
+        }
+    }
+}
