@@ -101,7 +101,7 @@ mod tests {
     fn durations_are_read_with_and_without_a_unit() {
         assert_eq!(duration("25"), Ok(Duration::from_secs(25)));
         assert_eq!(duration("25s"), Ok(Duration::from_secs(25)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         for bad in ["", "s", "5 s", "5d", "-1s", "99999999999999999999s"] {
             assert!(duration(bad).is_err(), "{bad}");

@@ -64,7 +64,12 @@ async fn a_snapshot_that_cannot_be_served_is_rejected_with_the_reason_and_the_ol
     for (json, words) in [
         (b"{\"gateway\":".to_vec(), "cannot be read"),
         (with(|it| it.trust.clear()), "trusts no authority"),
-        (with(|it| it.trust = vec!["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into()]), "authority"),
+        (
+            with(|it| {
+                it.trust = vec!["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into()];
+            }),
+            "authority",
+        ),
         (with(|it| it.log_level = "loud".into()), "`loud` is no log level"),
         (with(|it| it.clients.push(client("ci"))), "two clients are named ci"),
         (with(|it| it.backends.push(it.backends[0].clone())), "two backends match"),
@@ -100,7 +105,10 @@ async fn a_new_certificate_is_acknowledged_once_and_nothing_is_acknowledged_for_
     snapshot.server_fingerprint = renewed.facts.fingerprint.clone();
     let second = attachment.send(&snapshot).await;
     let acknowledged = attachment.acknowledged().await;
-    assert_eq!((acknowledged.version.as_str(), acknowledged.served_fingerprint.as_str()), (second.as_str(), door.server.facts.fingerprint.as_str()));
+    assert_eq!(
+        (acknowledged.version.as_str(), acknowledged.served_fingerprint.as_str()),
+        (second.as_str(), door.server.facts.fingerprint.as_str())
+    );
     door.write_pair(&renewed);
     let acknowledged = attachment.acknowledged().await;
     assert_eq!((acknowledged.version, acknowledged.served_fingerprint), (second, renewed.facts.fingerprint));
@@ -140,7 +148,8 @@ async fn with_the_operator_gone_the_last_snapshot_is_served_and_the_replica_come
     attachment.send(&with_client(&door.snapshot, "dev")).await;
     attachment.acknowledged().await;
     drop((attachment, operator));
-    eventually("it is noticed", || async { door.metric("portcullis_gateway_control_connected").await < 0.5 }).await;
+    eventually("it is noticed", || async { door.metric("portcullis_gateway_control_connected").await < 0.5 })
+        .await;
     let dev = pki::client(&door.client_ca, "dev");
     assert_eq!(door.http1_of(&dev).await.get("/").await.status, 200);
     let operator = Operator::listening(&authority, address).await;

@@ -88,7 +88,10 @@ async fn what_matches_nothing_is_404_and_what_is_missing_is_503() {
     let mut caller = door.http1().await;
     assert_eq!(caller.get("/api/x").await.status, 200);
     let answer = caller.get("/elsewhere").await;
-    assert_eq!((answer.status.as_u16(), answer.json::<serde_json::Value>()["hop"].as_str()), (404, Some("gateway")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.json::<serde_json::Value>()["hop"].as_str()),
+        (404, Some("gateway"))
+    );
     let answer = caller.get("/shop/x").await;
     let problem: serde_json::Value = answer.json();
     assert_eq!((answer.status.as_u16(), problem["backend"].as_str()), (503, Some("shop")));
@@ -131,7 +134,8 @@ async fn an_early_answer_does_not_spoil_the_connection_for_the_next_caller() {
 async fn an_absolute_uri_names_the_host_whatever_the_host_field_says() {
     let echo = Backend::echo().await;
     let door = Door::to_http1(echo.address).await;
-    let sent = Request::get("http://right.example/a?b=c").header("host", "wrong.example").body(body("")).unwrap();
+    let sent =
+        Request::get("http://right.example/a?b=c").header("host", "wrong.example").body(body("")).unwrap();
     let seen: Seen = door.http1().await.ask(sent).await.json();
     assert_eq!((seen.uri.as_str(), seen.all("host")), ("/a?b=c", vec!["right.example"]));
     assert_eq!(seen.all("x-forwarded-host"), ["right.example"]);

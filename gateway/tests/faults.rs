@@ -36,14 +36,18 @@ async fn a_backend_that_is_not_there_is_502_at_once() {
             .unwrap();
         let answer = door.http2().await.ask(grpc).await;
         assert_eq!((answer.status.as_u16(), answer.field("grpc-status")), (200, "14"));
-        assert!(answer.field("grpc-message").contains("connection%20refused") || answer.field("grpc-message").contains("connection refused"));
+        assert!(
+            answer.field("grpc-message").contains("connection%20refused")
+                || answer.field("grpc-message").contains("connection refused")
+        );
     }
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_502() {
     let mut api = backend("api", prefix("/"), "127.0.0.1:1".parse().unwrap(), Protocol::Http1);
-    api.target = portcullis_contract::snapshot::Target::Address { host: "nowhere.invalid".to_owned(), port: 80 };
+    api.target =
+        portcullis_contract::snapshot::Target::Address { host: "nowhere.invalid".to_owned(), port: 80 };
     let door = Plan::new(vec![api]).start().await;
     let (status, detail) = problem(&door.http1().await.get("/").await);
     assert_eq!(status, 502);
@@ -100,7 +104,10 @@ async fn the_request_timeout_counts_from_the_last_of_the_body() {
     api.request_timeout_ms = 400;
     let door = Plan::new(vec![api]).start().await;
     let (pieces, stream) = mpsc::channel(1);
-    let sent = Request::post("/").header("host", "a").body(StreamBody::new(ReceiverStream::new(stream)).boxed()).unwrap();
+    let sent = Request::post("/")
+        .header("host", "a")
+        .body(StreamBody::new(ReceiverStream::new(stream)).boxed())
+        .unwrap();
     let uploading = async move {
         // Longer than the timeout in all, never longer than it at a time.
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));

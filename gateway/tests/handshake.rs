@@ -145,7 +145,8 @@ async fn half_open_connections_time_out() {
     plan.options.limits.handshake_time = Duration::from_millis(100);
     let door = plan.start().await;
     // One that says nothing, and one that stops in the middle of its hello.
-    let (silent, half) = tokio::join!(exchange(door.tcp().await, b""), exchange(door.tcp().await, &[0x16, 3, 1, 2]));
+    let (silent, half) =
+        tokio::join!(exchange(door.tcp().await, b""), exchange(door.tcp().await, &[0x16, 3, 1, 2]));
     assert!(silent.is_empty() && half.is_empty());
     door.counted(&handshakes("timeout"), 2.0).await;
 }

@@ -125,7 +125,15 @@ async fn what_belongs_to_one_hop_stays_on_it() {
     let (head, text) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     let seen: Seen = serde_json::from_str(text).unwrap();
-    for name in ["x-secret-hop", "keep-alive", "proxy-connection", "proxy-authorization", "te", "upgrade", "connection"] {
+    for name in [
+        "x-secret-hop",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "te",
+        "upgrade",
+        "connection",
+    ] {
         assert!(seen.all(name).is_empty(), "{name}: {:?}", seen.headers);
     }
     assert_eq!(seen.all("x-portcullis-user"), ["ci@shop"]);
@@ -137,7 +145,8 @@ async fn the_certificate_is_passed_on_where_asked_and_only_there() {
     let echo = Backend::echo().await;
     let mut told = backend("told", prefix("/told"), echo.address, Protocol::Http1);
     told.forward_client_certificate = true;
-    let door = Plan::new(vec![told, backend("not", prefix("/"), echo.address, Protocol::Http1)]).start().await;
+    let door =
+        Plan::new(vec![told, backend("not", prefix("/"), echo.address, Protocol::Http1)]).start().await;
     let mut caller = door.http2().await;
     let seen: Seen = caller.get("/told").await.json();
     let der = base64::engine::general_purpose::STANDARD.encode(&pki::chain(&door.ci)[0]);
@@ -195,8 +204,12 @@ async fn ambiguous_requests_are_refused() {
 async fn length_and_chunks_together_reach_the_backend_as_chunks_alone() {
     let echo = Backend::echo().await;
     let door = Door::to_http1(echo.address).await;
-    for framing in ["Content-Length: 3\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 3"] {
-        let raw = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{framing}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    for framing in
+        ["Content-Length: 3\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 3"]
+    {
+        let raw = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{framing}\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        );
         let answer = exchange(door.tls(&door.ci, "http/1.1").await, raw.as_bytes()).await;
         let answer = String::from_utf8(answer).unwrap();
         let seen: Seen = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();

@@ -1,5 +1,6 @@
 //! Limits, each with what happens beyond it.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::Request;
@@ -16,7 +17,7 @@ async fn ten_thousand_headers_are_431_over_both_protocols() {
     let door = Door::to_http1(echo.address).await;
     let mut raw = String::from("GET / HTTP/1.1\r\nHost: a\r\n");
     for number in 0..10_000 {
-        raw.push_str(&format!("X-{number}: 1\r\n"));
+        write!(raw, "X-{number}: 1\r\n").unwrap();
     }
     raw.push_str("\r\n");
     let mut stream = door.tls(&door.ci, "http/1.1").await;
@@ -145,7 +146,8 @@ async fn a_rapid_reset_ends_its_connection_and_nobody_else_s() {
     let answer = {
         let (mut read, mut write) = tokio::io::split(&mut stream);
         let mut answer = Vec::new();
-        let (_, _) = tokio::join!(write.write_all(&flood), soon("it is closed", read.read_to_end(&mut answer)));
+        let (_, _) =
+            tokio::join!(write.write_all(&flood), soon("it is closed", read.read_to_end(&mut answer)));
         answer
     };
     // The last frame is GOAWAY with ENHANCE_YOUR_CALM.
@@ -163,7 +165,8 @@ async fn large_bodies_pass_whole() {
         ))))
     })
     .await;
-    let large: String = (0..3_000_000).map(|number: u32| char::from(b'a' + u8::try_from(number % 26).unwrap())).collect();
+    let large: String =
+        (0..3_000_000).map(|number: u32| char::from(b'a' + u8::try_from(number % 26).unwrap())).collect();
     for door in [Door::to_http1(echo.address).await, Door::to_h2c(echo.address).await] {
         let sent = || Request::post("/").header("host", "a").body(body(large.clone())).unwrap();
         assert!(door.http1().await.ask(sent()).await.text == large);

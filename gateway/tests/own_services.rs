@@ -69,7 +69,8 @@ async fn a_certificate_for_nobody_here_is_denied_and_only_told_so() {
         ("https://shop.example/ci".to_owned(), "no_identity"),
     ] {
         let leaf = pki::client_with_uri(&door.client_ca, &uri);
-        let status = GatewayClient::new(channel(&door, &leaf).await).who_am_i(WhoAmIRequest {}).await.unwrap_err();
+        let status =
+            GatewayClient::new(channel(&door, &leaf).await).who_am_i(WhoAmIRequest {}).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied, "{uri}");
         let answer = door.http1_of(&leaf).await.get("/anything").await;
         assert_eq!(answer.status, 403, "{uri}");
@@ -140,7 +141,10 @@ async fn reflection_lists_and_describes_what_callers_can_reach() {
         panic!("{answers:?}");
     };
     let names: Vec<&str> = services.service.iter().map(|service| service.name.as_str()).collect();
-    assert!(names.contains(&"portcullis.gateway.v1.Gateway") && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+    assert!(
+        names.contains(&"portcullis.gateway.v1.Gateway") && names.contains(&"grpc.health.v1.Health"),
+        "{names:?}"
+    );
     assert!(!names.iter().any(|name| name.contains("control")), "{names:?}");
     for described in [gateway, health] {
         assert!(matches!(described, MessageResponse::FileDescriptorResponse(_)), "{described:?}");
@@ -151,7 +155,11 @@ async fn reflection_lists_and_describes_what_callers_can_reach() {
 async fn grpc_callers_get_a_status_browsers_a_page_and_others_json() {
     let door = Plan::new(Vec::new()).start().await;
     let ask = |name: &'static str, value: &'static str| {
-        Request::post("/nowhere.Service/Method").header("host", "a").header(name, value).body(body("")).unwrap()
+        Request::post("/nowhere.Service/Method")
+            .header("host", "a")
+            .header(name, value)
+            .body(body(""))
+            .unwrap()
     };
     let mut caller = door.http2().await;
     let grpc = caller.ask(ask("content-type", "application/grpc+proto")).await;

@@ -22,6 +22,7 @@ fn piecewise() -> (mpsc::Sender<Result<Frame<Bytes>, Error>>, Body) {
     (pieces, StreamBody::new(ReceiverStream::new(stream)).boxed())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a piece of a body that may also fail")]
 fn piece(text: &'static str) -> Result<Frame<Bytes>, Error> {
     Ok(Frame::data(Bytes::from_static(text.as_bytes())))
 }
@@ -162,10 +163,11 @@ async fn an_upload_cut_in_the_middle_never_looks_whole_to_the_backend() {
     let (began, mut beginnings) = mpsc::channel(4);
     let (ended, mut ends) = mpsc::channel(4);
     let careful = Backend::new(move |request| {
-        let mut end = End { whole: false, told: ended.clone() };
+        let end = End { whole: false, told: ended.clone() };
         let began = began.clone();
         async move {
             began.send(()).await?;
+            let mut end = end;
             end.whole = request.into_body().collect().await.is_ok();
             Ok(reply("done"))
         }
@@ -235,7 +237,11 @@ async fn a_download_cut_in_the_middle_never_looks_whole_to_the_caller() {
     let door = Door::to_h2c(broken.address).await;
     for over_http2 in [true, false] {
         let asking = async {
-            if over_http2 { door.http2().await.send(request("/")).await } else { door.http1().await.send(request("/")).await }
+            if over_http2 {
+                door.http2().await.send(request("/")).await
+            } else {
+                door.http1().await.send(request("/")).await
+            }
         };
         let (response, pieces) = tokio::join!(asking, cuts.recv());
         let (mut response, pieces) = (response.unwrap(), pieces.unwrap());

@@ -120,7 +120,9 @@ async fn h2c_is_never_upgraded_to() {
     let parrot = parrot().await;
     let door = Door::to_http1(parrot.address).await;
     let mut sent = request("/");
-    for (name, value) in [("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "AAMAAABk")] {
+    for (name, value) in
+        [("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "AAMAAABk")]
+    {
         sent.headers_mut().insert(name, value.parse().unwrap());
     }
     let answer = door.http1().await.ask(sent).await;
@@ -179,7 +181,9 @@ async fn a_backend_that_switches_unasked_is_broken() {
     let eager = Backend::raw(|mut stream| async move {
         let mut request = [0; 1024];
         let _ = stream.read(&mut request).await;
-        let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n").await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+            .await;
         let _ = stream.read(&mut request).await;
     })
     .await;
@@ -196,7 +200,11 @@ async fn an_upgraded_connection_ends_with_its_backend() {
         async move {
             let mut request = [0; 4096];
             let _ = stream.read(&mut request).await;
-            let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n").await;
+            let _ = stream
+                .write_all(
+                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+                )
+                .await;
             let stopped = stopped.lock().await.take();
             if let Some(stopped) = stopped {
                 let _ = stopped.await;

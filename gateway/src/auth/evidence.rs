@@ -38,16 +38,16 @@ pub(crate) struct ClientCertificate {
 impl Evidence {
     /// What a verified chain shows, leaf first.
     pub(crate) fn from_chain(chain: Option<&[CertificateDer<'static>]>) -> Self {
-        let certificate = chain.and_then(<[_]>::first).map(|leaf| ClientCertificate::read(leaf.clone()));
+        let certificate = chain.and_then(<[_]>::first).map(ClientCertificate::read);
         Self { certificate }
     }
 }
 
 impl ClientCertificate {
-    fn read(der: CertificateDer<'static>) -> Self {
-        let fingerprint = fingerprint(&der);
+    fn read(der: &CertificateDer<'static>) -> Self {
+        let fingerprint = fingerprint(der);
         let header = OnceLock::new();
-        match X509Certificate::from_der(&der) {
+        match X509Certificate::from_der(der) {
             Ok((_, certificate)) => Self {
                 identity: identity(&certificate),
                 serial: hex(certificate.raw_serial()),

@@ -45,7 +45,7 @@ impl Dialer {
         stream.set_nodelay(true).map_err(DialError::Failed)?;
         // A backend whose machine is gone is noticed within two minutes, without pings that gRPC servers punish.
         let keepalive =
-            TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+            TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(15));
         if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
             tracing::debug!(%error, "failed to set TCP keepalive");
         }

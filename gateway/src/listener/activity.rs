@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     const HEADER: Duration = Duration::from_secs(10);
-    const IDLE: Duration = Duration::from_secs(60);
+    const IDLE: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_requests_is_idle_after_the_idle_time() {

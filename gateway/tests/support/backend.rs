@@ -61,7 +61,8 @@ impl Backend {
             async move {
                 let mut builder = auto::Builder::new(TokioExecutor::new());
                 builder.http2().enable_connect_protocol();
-                let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service_fn(answer)).await;
+                let _ =
+                    builder.serve_connection_with_upgrades(TokioIo::new(stream), service_fn(answer)).await;
             }
         })
         .await

@@ -91,7 +91,10 @@ impl Http2 {
     }
 
     /// `Host` becomes `:authority`, as HTTP/2 clients do.
-    pub(crate) async fn send(&mut self, mut request: Request<Body>) -> Result<Response<Incoming>, hyper::Error> {
+    pub(crate) async fn send(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> Result<Response<Incoming>, hyper::Error> {
         if let Some(host) = request.headers_mut().remove("host") {
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
             *request.uri_mut() = format!("https://{}{path}", host.to_str().unwrap()).parse().unwrap();

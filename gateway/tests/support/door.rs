@@ -46,7 +46,12 @@ pub(crate) struct Plan {
 }
 
 /// A backend of the snapshot.
-pub(crate) fn backend(name: &str, matches: Match, address: SocketAddr, protocol: Protocol) -> snapshot::Backend {
+pub(crate) fn backend(
+    name: &str,
+    matches: Match,
+    address: SocketAddr,
+    protocol: Protocol,
+) -> snapshot::Backend {
     snapshot::Backend {
         name: name.to_owned(),
         matches,
@@ -63,7 +68,11 @@ pub(crate) fn prefix(path: &str) -> Match {
 }
 
 pub(crate) fn client(name: &str) -> Client {
-    Client { name: name.to_owned(), user: format!("{name}@shop"), roles: vec!["user".to_owned(), "deployer".to_owned()] }
+    Client {
+        name: name.to_owned(),
+        user: format!("{name}@shop"),
+        roles: vec!["user".to_owned(), "deployer".to_owned()],
+    }
 }
 
 impl Plan {
@@ -127,7 +136,19 @@ impl Door {
         let (address, health, metrics) = (running.address, running.health_address, running.metrics_address);
         let stopped = Some(tokio::spawn(running.run_until(stop.clone())));
         let ci = pki::client(&client_ca, "ci");
-        Self { address, health, metrics, server_ca, client_ca, server, ci, snapshot, directory, stop, stopped }
+        Self {
+            address,
+            health,
+            metrics,
+            server_ca,
+            client_ca,
+            server,
+            ci,
+            snapshot,
+            directory,
+            stop,
+            stopped,
+        }
     }
 
     /// A gateway in front of one HTTP/1.1 backend that gets everything.

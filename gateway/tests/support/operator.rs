@@ -44,7 +44,10 @@ struct Service(mpsc::Sender<Attachment>);
 impl Control for Service {
     type AttachStream = Pin<Box<dyn Stream<Item = Result<Instruction, Status>> + Send>>;
 
-    async fn attach(&self, request: Request<Streaming<Report>>) -> Result<Response<Self::AttachStream>, Status> {
+    async fn attach(
+        &self,
+        request: Request<Streaming<Report>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
         let (instructions, stream) = mpsc::channel(8);
         let attachment = Attachment { instructions, reports: request.into_inner() };
         self.0.send(attachment).await.map_err(|_| Status::unavailable("the test has ended"))?;
@@ -68,10 +71,12 @@ impl Operator {
     pub(crate) async fn listening(authority: &Authority, address: SocketAddr) -> Self {
         let leaf = pki::server(authority);
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(pki::roots(authority)), Arc::clone(&provider))
-                .build()
-                .unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(
+            Arc::new(pki::roots(authority)),
+            Arc::clone(&provider),
+        )
+        .build()
+        .unwrap();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
@@ -93,7 +98,8 @@ impl Operator {
         });
         let task = tokio::spawn(async move {
             let service = ControlServer::new(Service(attached));
-            let _ = tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await;
+            let _ =
+                tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await;
         });
         Self { address, attached: Mutex::new(attachments), _task: AbortOnDropHandle::new(task) }
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use portcullis_pki::{
-    Authority, AuthorityProfile, Leaf, LeafProfile, NameConstraints, RandomMint, Usage, issue_authority, issue_leaf,
+    Authority, AuthorityProfile, Leaf, LeafProfile, NameConstraints, RandomMint, Usage, issue_authority,
+    issue_leaf,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
