@@ -126,8 +126,7 @@ impl Writer {
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         match api.delete(name, &params).await {
             Ok(_) => self.metrics.count_write(Verb::Delete, Target::Child(kind)),
-            // Gone already, or another object by now: either way ours is no more.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(source) => return Err(Error::Api { verb: "delete", what, source }),
         }
         Ok(())

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Bytes;
-use http::{Method, Request, Response, StatusCode};
 use kube::client::Body;
 use tokio::sync::Notify;
 use tower::{BoxError, Layer, Service};

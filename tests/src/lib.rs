@@ -1,7 +1,12 @@
 //! What the tests against a real API server share: a namespace per test, the operator in-process, and a client whose
 //! writes can be counted and failed. Started by `cargo xtask test`, which brings the cluster.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "tests fail by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,12 +26,15 @@ pub mod operator;
 pub mod settled;
 
 /// Nothing here takes longer; where it does, something is wrong.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The cluster's configuration.
 pub async fn config() -> Config {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    assert!(std::env::var_os("KUBECONFIG").is_some(), "these tests need a cluster: run them with `cargo xtask test`");
+    assert!(
+        std::env::var_os("KUBECONFIG").is_some(),
+        "these tests need a cluster: run them with `cargo xtask test`"
+    );
     Config::infer().await.expect("KUBECONFIG names a cluster")
 }
 
@@ -52,7 +60,8 @@ async fn install_crds(client: &Client) {
     for crd in portcullis_api::crd::all() {
         let name = crd.name_any();
         crds.patch(&name, &params, &Patch::Apply(&crd)).await.expect("the API server takes the CRD");
-        let established = await_condition(crds.clone(), &name, kube::runtime::conditions::is_crd_established());
+        let established =
+            await_condition(crds.clone(), &name, kube::runtime::conditions::is_crd_established());
         tokio::time::timeout(PATIENCE, established).await.expect("in time").expect("the CRD is established");
     }
 }
@@ -65,17 +74,27 @@ pub async fn apply(client: &Client, namespace: &str, name: &str, spec: &str) -> 
         "metadata": { "name": name, "namespace": namespace },
         "spec": spec,
     });
-    let params = PatchParams { field_validation: Some(kube::api::ValidationDirective::Strict), ..PatchParams::apply("admin") };
-    Api::<Gateway>::namespaced(client.clone(), namespace).patch(name, &params.force(), &Patch::Apply(&object)).await
+    let params = PatchParams {
+        field_validation: Some(kube::api::ValidationDirective::Strict),
+        ..PatchParams::apply("admin")
+    };
+    Api::<Gateway>::namespaced(client.clone(), namespace)
+        .patch(name, &params.force(), &Patch::Apply(&object))
+        .await
 }
 
 /// Waits until a Gateway is as wished, and returns it; fails with its last state.
-pub async fn until(client: &Client, namespace: &str, name: &str, wish: impl Fn(&Gateway) -> bool + Send) -> Gateway {
+pub async fn until(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    wish: impl Fn(&Gateway) -> bool + Send,
+) -> Gateway {
     let api: Api<Gateway> = Api::namespaced(client.clone(), namespace);
     let met = await_condition(api.clone(), name, |gateway: Option<&Gateway>| gateway.is_some_and(&wish));
     match tokio::time::timeout(PATIENCE, met).await {
         Ok(met) => met.expect("the watch goes on").expect("it is there"),
-        Err(_) => panic!("not as wished: {:#?}", api.get(name).await.map(|gateway| gateway.status)),
+        Err(_elapsed) => panic!("not as wished: {:#?}", api.get(name).await.map(|gateway| gateway.status)),
     }
 }
 
@@ -94,7 +113,11 @@ pub fn message(gateway: &Gateway, kind: &str) -> String {
 }
 
 /// Whether a condition is so, for this reason.
-pub fn is(kind: &'static str, status: &'static str, reason: &'static str) -> impl Fn(&Gateway) -> bool + Copy {
+pub fn is(
+    kind: &'static str,
+    status: &'static str,
+    reason: &'static str,
+) -> impl Fn(&Gateway) -> bool + Copy {
     move |gateway| condition(gateway, kind).is_some_and(|it| it.0 == status && it.1 == reason)
 }
 
@@ -129,7 +152,7 @@ pub async fn until_child(
     let met = await_condition(api.clone(), name, wish);
     match tokio::time::timeout(PATIENCE, met).await {
         Ok(met) => drop(met.expect("the watch goes on")),
-        Err(_) => panic!("{} {name} is not as wished: {:#?}", kind.as_str(), api.get_opt(name).await),
+        Err(_elapsed) => panic!("{} {name} is not as wished: {:#?}", kind.as_str(), api.get_opt(name).await),
     }
 }
 
@@ -141,6 +164,8 @@ pub async fn delete(client: &Client, namespace: &str, kind: Kind, name: &str) {
 /// Changes a child, as somebody careless would.
 pub async fn meddle(client: &Client, namespace: &str, kind: Kind, name: &str, patch: Value) {
     let params = PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
-    children(client, namespace, kind).patch(name, &params, &Patch::Merge(&patch)).await.expect("it can be changed");
+    children(client, namespace, kind)
+        .patch(name, &params, &Patch::Merge(&patch))
+        .await
+        .expect("it can be changed");
 }
-

@@ -43,7 +43,8 @@ impl Operator {
         let config = crate::config().await;
         let mut options = options(namespace);
         change(&mut options);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let stop = CancellationToken::new();
         let (token, layer) = (stop.clone(), Meddler(script.clone()));
         let run = runtime.spawn(async move {

@@ -20,7 +20,9 @@ pub async fn settled(client: &Client, namespace: &str, gateway: &str) -> BTreeMa
         let fields = object.as_object_mut().unwrap();
         fields.remove("status");
         let metadata = fields["metadata"].as_object_mut().unwrap();
-        for name in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "namespace", "generation"] {
+        for name in
+            ["uid", "resourceVersion", "creationTimestamp", "managedFields", "namespace", "generation"]
+        {
             metadata.remove(name);
         }
         metadata["ownerReferences"][0]["uid"] = json!("…");
@@ -47,7 +49,11 @@ pub async fn settled(client: &Client, namespace: &str, gateway: &str) -> BTreeMa
             Kind::PodDisruptionBudget | Kind::Deployment => {}
         }
     }
-    objects.into_iter().map(|((kind, name), object)| (format!("{} {name}", kind.as_str()), object)).collect()
+    let anywhere = |object: Value| serde_json::from_str(&object.to_string().replace(namespace, "…")).unwrap();
+    objects
+        .into_iter()
+        .map(|((kind, name), object)| (format!("{} {name}", kind.as_str()), anywhere(object)))
+        .collect()
 }
 
 fn check(objects: &BTreeMap<(Kind, String), Value>, gateway: &str) {
@@ -55,10 +61,13 @@ fn check(objects: &BTreeMap<(Kind, String), Value>, gateway: &str) {
         let object = objects.get(&(Kind::Secret, name.to_owned()));
         serde_json::from_value(object.unwrap_or_else(|| panic!("Secret {name} is missing")).clone()).unwrap()
     };
-    let text = |secret: &Secret, key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
+    let text =
+        |secret: &Secret, key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
     let authority = read_authority_secret(&secret(&format!("{gateway}-ca"))).unwrap();
     let mut fingerprint = String::new();
-    for (_, name) in objects.keys().filter(|(kind, name)| *kind == Kind::Secret && *name != format!("{gateway}-ca")) {
+    for (_, name) in
+        objects.keys().filter(|(kind, name)| *kind == Kind::Secret && *name != format!("{gateway}-ca"))
+    {
         let secret = secret(name);
         let leaf = read_leaf(&text(&secret, "tls.crt"), &text(&secret, "tls.key")).unwrap();
         assert_eq!(leaf.issuer_key_id, authority.facts.key_id, "{name} was signed by another authority");

@@ -3,7 +3,9 @@
 use portcullis_operator::world::Kind;
 use portcullis_tests::operator::Operator;
 use portcullis_tests::settled::settled;
-use portcullis_tests::{apply, children, client, delete, is, managed, meddle, message, namespace, until, until_child};
+use portcullis_tests::{
+    apply, children, client, delete, is, managed, meddle, message, namespace, until, until_child,
+};
 use serde_json::{Value, json};
 
 const SPEC: &str = "clients: [{name: alice}]";
@@ -40,12 +42,20 @@ async fn a_deleted_authority_that_nobody_remembers_is_reported_and_nothing_is_is
     delete(&client, &namespace, Kind::Secret, "door-ca").await;
     let before = managed(&client, &namespace).await;
     let operator = Operator::start(&namespace).await;
-    let gateway = until(&client, &namespace, "door", is("CertificatesReady", "False", "AuthorityMissing")).await;
-    assert!(message(&gateway, "CertificatesReady").contains("restore Secret door-ca from a backup"), "{gateway:#?}");
+    let gateway =
+        until(&client, &namespace, "door", is("CertificatesReady", "False", "AuthorityMissing")).await;
+    assert!(
+        message(&gateway, "CertificatesReady").contains("restore Secret door-ca from a backup"),
+        "{gateway:#?}"
+    );
     assert_eq!(managed(&client, &namespace).await, before, "everything that there is stays");
 
     let mut backup = authority.clone();
-    backup.metadata = kube::api::ObjectMeta { name: Some("door-ca".into()), labels: authority.metadata.labels, ..Default::default() };
+    backup.metadata = kube::api::ObjectMeta {
+        name: Some("door-ca".into()),
+        labels: authority.metadata.labels,
+        ..Default::default()
+    };
     children(&client, &namespace, Kind::Secret).create(&Default::default(), &backup).await.unwrap();
     until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
     settled(&client, &namespace, "door").await;
@@ -70,7 +80,8 @@ async fn a_spoilt_authority_is_reported_in_words_after_a_restart_and_never_repla
         meddle(&client, &namespace, Kind::Secret, "door-ca", json!({ "data": patch })).await;
         let spoilt = data(&client, &namespace, "door-ca").await;
         let operator = Operator::start(&namespace).await;
-        let gateway = until(&client, &namespace, "door", is("CertificatesReady", "False", "AuthorityUnusable")).await;
+        let gateway =
+            until(&client, &namespace, "door", is("CertificatesReady", "False", "AuthorityUnusable")).await;
         assert!(message(&gateway, "CertificatesReady").contains(words), "{gateway:#?}");
         assert_eq!(data(&client, &namespace, "door-ca").await, spoilt);
         assert_eq!(data(&client, &namespace, "door-client-alice").await, leaves);
@@ -82,7 +93,14 @@ async fn a_spoilt_authority_is_reported_in_words_after_a_restart_and_never_repla
 async fn a_spoilt_bundle_is_issued_anew_from_the_same_authority() {
     let (client, namespace, _operator) = door().await;
     let authority = data(&client, &namespace, "door-ca").await;
-    meddle(&client, &namespace, Kind::Secret, "door-client-alice", json!({ "data": { "tls.crt": "bm9uZQ==" } })).await;
+    meddle(
+        &client,
+        &namespace,
+        Kind::Secret,
+        "door-client-alice",
+        json!({ "data": { "tls.crt": "bm9uZQ==" } }),
+    )
+    .await;
     until_child(&client, &namespace, Kind::Secret, "door-client-alice", |it| {
         it.is_some_and(|it| it.data["data"]["tls.crt"] != "bm9uZQ==")
     })

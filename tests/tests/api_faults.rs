@@ -52,7 +52,11 @@ async fn live(script: Arc<Script>) -> BTreeMap<String, Value> {
     until(&client, &namespace, "other", is("CertificatesReady", "True", "Issued")).await;
     let quiet = again.script.clone();
     again.stop().await;
-    let writes: Vec<_> = quiet.writes().into_iter().filter(|write| !write.contains("other") && !write.contains("/events")).collect();
+    let writes: Vec<_> = quiet
+        .writes()
+        .into_iter()
+        .filter(|write| !write.contains("other") && !write.contains("/events"))
+        .collect();
     assert!(writes.is_empty(), "a further visit wrote {writes:#?}");
     objects
 }
@@ -78,7 +82,9 @@ async fn whatever_befalls_a_write_the_same_objects_are_there_in_the_end() {
         match objects {
             // Which Event comes when is a matter of pace; a write that never came cannot fail.
             Ok(Ok(objects)) if objects == expected && (script.struck() || number + 3 >= writes.len()) => {}
-            Ok(Ok(objects)) if objects != expected => failed.push(format!("{fault:?} at {number} ({write}): {objects:#?}")),
+            Ok(Ok(objects)) if objects != expected => {
+                failed.push(format!("{fault:?} at {number} ({write}): {}", difference(&objects, &expected)))
+            }
             Ok(Ok(_)) => failed.push(format!("{fault:?} at {number} ({write}) never came")),
             Ok(Err(panic)) => failed.push(format!("{fault:?} at {number} ({write}): {panic}")),
             Err(_) => failed.push(format!("{fault:?} at {number} ({write}) did not settle in time")),
@@ -86,4 +92,11 @@ async fn whatever_befalls_a_write_the_same_objects_are_there_in_the_end() {
     }
     println!("{count} lives: {} writes × {} faults", writes.len(), Fault::ALL.len());
     assert!(failed.is_empty(), "{} of {count} failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// The names of the objects that differ, and how they are in both.
+fn difference(found: &BTreeMap<String, Value>, expected: &BTreeMap<String, Value>) -> String {
+    let names = found.keys().chain(expected.keys()).filter(|name| found.get(*name) != expected.get(*name));
+    let lines = names.map(|name| format!("{name} is {:?}, not {:?}", found.get(name), expected.get(name)));
+    lines.collect::<Vec<_>>().join("\n")
 }

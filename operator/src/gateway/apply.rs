@@ -1,6 +1,8 @@
 //! Carries a plan out: the only room here that writes, and what it reads is only what stands in its way. Everything
 //! that is decided was decided in the plan.
 
+use std::collections::BTreeSet;
+
 use kube::api::DynamicObject;
 use kube::{Api, Client};
 use portcullis_api::condition::Reason;
@@ -9,6 +11,7 @@ use serde_json::Value;
 use super::plan::{Plan, Step};
 use super::validate::Accepted;
 use crate::context::Context;
+use crate::names;
 use crate::world::{Child, Kind, World, owned};
 use crate::writer::{Error, If, Writer};
 
@@ -19,8 +22,8 @@ pub struct Applied {
     pub plan: Plan,
     /// What went wrong, in order. Empty: everything is as planned.
     pub failures: Vec<Failure>,
-    /// How many writes it took.
-    pub writes: usize,
+    /// Children that are not as planned: their writes failed, or were not reached.
+    pub unwritten: BTreeSet<(Kind, String)>,
     /// A Secret that was planned anew turned out to be there: what it holds must be looked at before anything else.
     pub again: bool,
 }
@@ -37,10 +40,12 @@ pub struct Failure {
 /// Carries a plan out, in order. A name that somebody else holds stops only that child; any other failure stops all.
 pub async fn apply(ctx: &Context, accepted: &Accepted, mut plan: Plan) -> Applied {
     let hands = Hands { client: &ctx.client, writer: &ctx.writer, world: &ctx.world, accepted };
-    let (mut failures, mut writes, mut again) = (Vec::new(), 0, false);
-    for step in std::mem::take(&mut plan.steps) {
+    let steps = std::mem::take(&mut plan.steps);
+    let mut unwritten: BTreeSet<_> = steps.iter().map(Step::slot).collect();
+    let (mut failures, mut again) = (Vec::new(), false);
+    for step in steps {
         match hands.carry_out(&step).await {
-            Ok(()) => writes += 1,
+            Ok(()) => drop(unwritten.remove(&step.slot())),
             Err(Stop::Again) => {
                 again = true;
                 break;
@@ -52,7 +57,7 @@ pub async fn apply(ctx: &Context, accepted: &Accepted, mut plan: Plan) -> Applie
             }
         }
     }
-    Applied { plan, failures, writes, again }
+    Applied { plan, failures, unwritten, again }
 }
 
 enum Stop {
@@ -139,14 +144,16 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// Ours are those that this very Gateway controls; one that lost its owner is known by our field manager.
+    /// Ours are those that this very Gateway controls, and those without a controller that say they belong to it: a
+    /// backup that was restored, an owner that was taken off.
     fn is_ours(&self, live: &Value) -> bool {
         let owners = live["metadata"]["ownerReferences"].as_array();
+        let labels = &live["metadata"]["labels"];
         match owners.into_iter().flatten().find(|owner| owner["controller"] == true) {
             Some(owner) => owner["uid"] == self.accepted.uid.as_str(),
             None => {
-                live["metadata"]["labels"][crate::names::GATEWAY] == self.accepted.key.name.as_str()
-                    && owned::owned(live) != Value::Null
+                labels[names::GATEWAY] == self.accepted.key.name.as_str()
+                    && labels[names::MANAGED_BY] == names::MANAGER
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Golden plans: each `testdata/*.in.yaml` goes through the real validate, plan and status; what came out stands beside
 //! it. Keys and certificates are shown by what they say. A new case is a new file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use portcullis_api::Gateway;
@@ -138,7 +138,7 @@ pub(super) fn carry_out(
             }
         }
     }
-    let applied = Applied { plan, failures: Vec::new(), writes: 0, again: false };
+    let applied = Applied { plan, failures: Vec::new(), unwritten: BTreeSet::new(), again: false };
     let outcome = Outcome::Applied(Box::new(accepted), Box::new(applied));
     let status = status(gateway, observed, &outcome, moment::timestamp(then).unwrap());
     let Outcome::Applied(_, applied) = outcome else { unreachable!() };
@@ -245,7 +245,10 @@ fn decide(gateway: &Gateway, observed: &Observed, conflicts: &[String]) -> Outco
         message: message.clone(),
     };
     let failures = conflicts.iter().map(failure).collect();
-    Outcome::Applied(Box::new(accepted), Box::new(Applied { plan, failures, writes: 0, again: false }))
+    Outcome::Applied(
+        Box::new(accepted),
+        Box::new(Applied { plan, failures, unwritten: BTreeSet::new(), again: false }),
+    )
 }
 
 fn notes(outcome: &Outcome) -> Value {

@@ -59,6 +59,18 @@ pub enum Step {
     Delete(Kind, String),
 }
 
+impl Step {
+    /// Kind and name of the child that it is about.
+    pub fn slot(&self) -> (Kind, String) {
+        match self {
+            Self::Create(kind, name, _)
+            | Self::Update(kind, name, _)
+            | Self::Relabel(kind, name, _)
+            | Self::Delete(kind, name) => (*kind, name.clone()),
+        }
+    }
+}
+
 /// Why a plan could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -11,6 +11,8 @@ use super::apply::Applied;
 use super::observe::Observed;
 use super::validate::{Accepted, Rejected};
 use crate::moment;
+use crate::names;
+use crate::world::Kind;
 
 pub mod replicas;
 
@@ -126,32 +128,14 @@ fn carried_out(
     accepted: &Accepted,
     applied: &Applied,
 ) -> (GatewayStatus, Vec<Verdict>) {
-    let certificates = &applied.plan.certificates;
     let replicas = Replicas::count(observed, applied.plan.snapshot.as_ref());
     let status = GatewayStatus {
         replicas: accepted.replicas,
         ready_replicas: replicas.ready(),
         programmed_replicas: replicas.programmed(),
-        ca: certificates.authority.as_ref().map_or_else(
-            || previous.ca.clone(),
-            |authority| {
-                Some(AuthorityStatus {
-                    generation: authority.generation.into(),
-                    fingerprint: authority.fingerprint.clone(),
-                    not_after: moment::text(authority.not_after),
-                })
-            },
-        ),
-        server_certificate: certificates.server.as_ref().map(certificate),
-        clients: certificates
-            .clients
-            .iter()
-            .map(|(name, secret, facts)| ClientStatus {
-                name: name.clone(),
-                secret_name: secret.clone(),
-                certificate: certificate(facts),
-            })
-            .collect(),
+        ca: authority(previous, accepted, applied),
+        server_certificate: server(previous, accepted, applied),
+        clients: clients(previous, applied),
         ..GatewayStatus::default()
     };
     let mut verdicts = vec![
@@ -169,6 +153,43 @@ fn carried_out(
     let ready = ready(accepted, observed, &verdicts, &replicas, held);
     verdicts.push(ready);
     (status, verdicts)
+}
+
+/// The authority whose Secret is there; one that was planned and not written has signed nothing that counts.
+fn authority(previous: &GatewayStatus, accepted: &Accepted, applied: &Applied) -> Option<AuthorityStatus> {
+    let planned = applied.plan.certificates.authority.as_ref();
+    match planned.filter(|_| is_written(applied, names::authority_secret(&accepted.key.name))) {
+        Some(authority) => Some(AuthorityStatus {
+            generation: authority.generation.into(),
+            fingerprint: authority.fingerprint.clone(),
+            not_after: moment::text(authority.not_after),
+        }),
+        None => previous.ca.clone(),
+    }
+}
+
+fn server(previous: &GatewayStatus, accepted: &Accepted, applied: &Applied) -> Option<CertificateStatus> {
+    if is_written(applied, names::server_secret(&accepted.key.name)) {
+        applied.plan.certificates.server.as_ref().map(certificate)
+    } else {
+        previous.server_certificate.clone()
+    }
+}
+
+fn clients(previous: &GatewayStatus, applied: &Applied) -> Vec<ClientStatus> {
+    let planned = applied.plan.certificates.clients.iter();
+    let clients = planned.filter_map(|(name, secret, facts)| {
+        if !is_written(applied, secret.clone()) {
+            return previous.clients.iter().find(|client| client.name == *name).cloned();
+        }
+        let certificate = certificate(facts);
+        Some(ClientStatus { name: name.clone(), secret_name: secret.clone(), certificate })
+    });
+    clients.collect()
+}
+
+fn is_written(applied: &Applied, secret: String) -> bool {
+    !applied.unwritten.contains(&(Kind::Secret, secret))
 }
 
 fn certificate(facts: &LeafFacts) -> CertificateStatus {
