@@ -92,10 +92,10 @@ pub async fn until(
 ) -> Gateway {
     let api: Api<Gateway> = Api::namespaced(client.clone(), namespace);
     let met = await_condition(api.clone(), name, |gateway: Option<&Gateway>| gateway.is_some_and(&wish));
-    match tokio::time::timeout(PATIENCE, met).await {
-        Ok(met) => met.expect("the watch goes on").expect("it is there"),
-        Err(_elapsed) => panic!("not as wished: {:#?}", api.get(name).await.map(|gateway| gateway.status)),
-    }
+    let Ok(met) = tokio::time::timeout(PATIENCE, met).await else {
+        panic!("not as wished: {:#?}", api.get(name).await.map(|gateway| gateway.status))
+    };
+    met.expect("the watch goes on").expect("it is there")
 }
 
 /// Status and reason of a condition, of the current generation.
@@ -150,10 +150,10 @@ pub async fn until_child(
 ) {
     let api = children(client, namespace, kind);
     let met = await_condition(api.clone(), name, wish);
-    match tokio::time::timeout(PATIENCE, met).await {
-        Ok(met) => drop(met.expect("the watch goes on")),
-        Err(_elapsed) => panic!("{} {name} is not as wished: {:#?}", kind.as_str(), api.get_opt(name).await),
-    }
+    let Ok(met) = tokio::time::timeout(PATIENCE, met).await else {
+        panic!("{} {name} is not as wished: {:#?}", kind.as_str(), api.get_opt(name).await)
+    };
+    met.expect("the watch goes on");
 }
 
 /// Deletes a child, as somebody careless would.

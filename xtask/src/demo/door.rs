@@ -12,7 +12,7 @@ use crate::{command, say, wait};
 
 /// The Gateway's name in its certificate.
 const HOST: &str = "door.demo.svc";
-const PORT: u16 = 8443;
+const PORT: u16 = 443;
 /// Where `kubectl port-forward` listens for a cluster that is not on this machine.
 const FORWARDED: u16 = 18443;
 const WHO_AM_I: &str = "portcullis.gateway.v1.Gateway/WhoAmI";
