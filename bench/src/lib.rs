@@ -1,0 +1,1 @@
+//! What the benchmarks share. `cargo xtask bench` starts clusters, peers and these programs, and judges what they print.
