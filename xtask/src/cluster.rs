@@ -163,6 +163,13 @@ impl Cluster {
     }
 }
 
+/// Whether a node on this machine could keep its pods in control groups of their own.
+pub(crate) fn may_make_cgroups() -> bool {
+    let trial = format!("portcullis-trial-{}", std::process::id());
+    let made = cgroups::make(&trial).is_ok();
+    cgroups::remove(&trial).is_ok() && made
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

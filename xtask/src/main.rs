@@ -24,7 +24,12 @@ mod wait;
 mod workspace;
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "Work on Portcullis", disable_help_subcommand = true)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Work on Portcullis",
+    disable_help_subcommand = true
+)]
 struct Cli {
     #[command(subcommand)]
     task: Task,

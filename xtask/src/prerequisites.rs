@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::cluster::Extent;
+use crate::cluster::{self, Extent};
 use crate::command;
 
 /// Programs and the Debian packages that they come in.
@@ -28,6 +28,10 @@ pub(crate) fn check(extent: Extent) -> Result<()> {
     let mut lacks = Vec::new();
     if let Err(why) = may_make_namespaces() {
         lacks.push(why.to_string());
+    } else if extent == Extent::Node && !cluster::may_make_cgroups() {
+        lacks.push(
+            "control groups may not be made below /sys/fs/cgroup, where a node keeps its pods".to_owned(),
+        );
     }
     let packages = missing_packages(extent);
     if !packages.is_empty() {
@@ -68,6 +72,11 @@ pub(crate) fn missing_packages(extent: Extent) -> Vec<&'static str> {
 pub(crate) fn may_make_namespaces() -> Result<()> {
     if !is_root() {
         bail!("only root may make the namespaces that a cluster lives in (this is not root)");
+    }
+    // "0 0 4294967295": this user namespace is the machine's own
+    let users = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    if !users.split_whitespace().eq(["0", "0", "4294967295"]) {
+        bail!("this root is one in a user namespace only (a rootless container?), where no node can run");
     }
     if !command::succeeds(Command::new("unshare").args(["--net", "--mount", "--pid", "--fork", "true"])) {
         bail!(

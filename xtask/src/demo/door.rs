@@ -68,7 +68,7 @@ impl Door {
         if certified {
             curl.args(["--cert", &self.file("tls.crt"), "--key", &self.file("tls.key")]);
         }
-        curl.args(options).arg(format!("https://{HOST}:{}{path}", self.port));
+        curl.args(options).arg(format!("https://{}{path}", self.host()));
         Ok(curl)
     }
 
@@ -110,6 +110,11 @@ impl Door {
             why.trim_end()
         ));
         Ok(())
+    }
+
+    /// Host and port as a URL has them.
+    fn host(&self) -> String {
+        if self.port == PORT { HOST.to_owned() } else { format!("{HOST}:{}", self.port) }
     }
 
     /// A program where the Gateway can be reached from.
