@@ -190,3 +190,63 @@ pub(super) fn absolute_form(host: &HeaderValue, uri: &Uri) -> Option<Uri> {
         Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
     Uri::from_parts(parts).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        let field =
+            |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        fields.iter().map(field).collect()
+    }
+
+    #[test]
+    fn names_that_only_look_alike_are_kept() {
+        for name in [
+            "x-portcullis",
+            "x-forward",
+            "forwarded-by",
+            "remote-user-id",
+            "client-certificate-x",
+            "x-real-ip-x",
+        ] {
+            let kept = !name.starts_with("client-cert");
+            assert_eq!(!is_reserved(name), kept, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_connection_lists_goes_but_not_what_frames_the_message() {
+        let mut fields = headers(&[
+            ("connection", "close, x-hop, content-length, host"),
+            ("x-hop", "1"),
+            ("content-length", "5"),
+            ("upgrade", "websocket"),
+            ("x-kept", "1"),
+        ]);
+        remove_hop_by_hop(&mut fields);
+        assert_eq!(fields, headers(&[("content-length", "5"), ("x-kept", "1")]));
+    }
+
+    proptest! {
+        #[test]
+        fn after_stripping_no_spelling_of_a_reserved_name_is_left(
+            names in proptest::collection::vec("(x[-_]portcullis[-_]|x[-_]forwarded|client[-_]cert|x[-_]remote[-_]|remote[-_]user|forwarded|[a-z]{1,3}[-_])[-_a-z]{0,6}", 0..12),
+        ) {
+            let mut fields = HeaderMap::new();
+            for name in &names {
+                fields.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("1"));
+            }
+            let before = fields.clone();
+            strip(&mut fields);
+            for name in before.keys() {
+                let plain = name.as_str().replace('_', "-");
+                let reserved = RESERVED_PREFIXES.iter().any(|prefix| plain.starts_with(prefix))
+                    || RESERVED_NAMES.contains(&plain.as_str());
+                prop_assert_eq!(fields.contains_key(name), !reserved, "{}", name);
+            }
+        }
+    }
+}
