@@ -307,7 +307,7 @@ async fn a_dropped_download_gives_its_place_back() {
     let door = Door::to_h2c(endless.address).await;
     let mut caller = door.http2().await;
     // Many more than one connection to the backend carries, one after the other.
-    for _ in 0..300 {
+    for _ in 0..150 {
         drop(caller.send(request("/")).await.unwrap());
     }
     eventually("few connections", || async { endless.opened() <= 2 }).await;

@@ -82,6 +82,7 @@ impl Backend {
             let mut open = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 opened.fetch_add(1, Ordering::SeqCst);
+                stream.set_nodelay(true).unwrap();
                 open.spawn(serve(stream));
             }
         });

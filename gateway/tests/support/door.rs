@@ -170,7 +170,9 @@ impl Door {
     }
 
     pub(crate) async fn tcp(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
     }
 
     pub(crate) async fn tls_with(&self, config: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
