@@ -4,8 +4,9 @@ use k8s_openapi::DeepMerge as _;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-    ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile,
-    SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    Lifecycle, LifecycleHandler, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    SeccompProfile, SecretVolumeSource, SecurityContext, SleepAction, TopologySpreadConstraint, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -20,6 +21,10 @@ use crate::settings::Settings;
 
 /// What the gateway's own container is called; the overlay reaches it by this name.
 pub const CONTAINER: &str = "gateway";
+
+/// How long a pod that is going still takes connections before it drains. kube-proxy takes a second or so to send them
+/// elsewhere, a load balancer outside a few.
+const GOING_SECONDS: i64 = 5;
 
 /// The Deployment.
 pub fn deployment(maker: &Maker<'_>, accepted: &Accepted, settings: &Settings) -> Result<Value, Error> {
@@ -129,6 +134,14 @@ fn container(accepted: &Accepted, settings: &Settings) -> Container {
             read_only_root_filesystem: Some(true),
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
+        }),
+        // Until every node knows that the pod is going, connections still come: they are served, not refused.
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction { seconds: GOING_SECONDS }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
         }),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(vec![mount("config", files::CONFIG_DIR), mount("tls", files::TLS_DIR)]),
