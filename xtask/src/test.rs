@@ -13,6 +13,7 @@ use crate::test::stand::Stand;
 use crate::{images, say};
 
 mod counts;
+mod properties;
 mod run;
 mod stand;
 
@@ -42,7 +43,7 @@ enum Tier {
 /// Runs them; says whether all passed.
 pub(crate) fn act(options: &Options) -> bool {
     let began = Instant::now();
-    let mut counts = Counts::default();
+    let mut counts = Counts::with_properties(properties::names());
     let mut broken = Vec::new();
     for tier in Tier::value_variants() {
         if !options.tier.is_empty() && !options.tier.contains(tier) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::demo::{NAMESPACE, grpcurl, text};
 use crate::install::Site;
@@ -74,41 +74,26 @@ impl Door {
 
     /// Shows what is answered, and what is not.
     pub(super) fn tell(&self) -> Result<()> {
-        let shown =
-            format!("curl --cacert ca.crt --cert tls.crt --key tls.key https://{HOST}:{}/get?x=1", self.port);
+        let host = self.host();
         let answer = command::output(&mut self.curl(&[], true, "/get?x=1")?)?;
-        say::result(format!("\n$ {shown}\n{}", answer.trim_end()));
+        told(
+            "curl --cacert ca.crt --cert tls.crt --key tls.key",
+            &format!("'https://{host}/get?x=1'"),
+            &answer,
+        );
 
-        let shown =
-            format!("grpcurl -cacert ca.crt -cert tls.crt -key tls.key {HOST}:{} {WHO_AM_I}", self.port);
+        let (authority, certificate, key) = (self.file("ca.crt"), self.file("tls.crt"), self.file("tls.key"));
         let mut grpcurl = self.program(&grpcurl()?)?;
-        grpcurl.args([
-            "-cacert",
-            &self.file("ca.crt"),
-            "-cert",
-            &self.file("tls.crt"),
-            "-key",
-            &self.file("tls.key"),
-        ]);
-        grpcurl.args([
-            "-authority",
-            HOST,
-            "-max-time",
-            "10",
-            &format!("{}:{}", self.address, self.port),
-            WHO_AM_I,
-        ]);
+        grpcurl.args(["-cacert", &authority, "-cert", &certificate, "-key", &key, "-authority", HOST]);
+        grpcurl.args(["-max-time", "10", &format!("{}:{}", self.address, self.port), WHO_AM_I]);
         let answer = command::output(&mut grpcurl)?;
-        say::result(format!("\n$ {shown}\n{}", answer.trim_end()));
+        let call = format!("{HOST}:{} {WHO_AM_I}", self.port);
+        told("grpcurl -cacert ca.crt -cert tls.crt -key tls.key", &call, &answer);
 
         let refused = self.curl(&[], false, "/get?x=1")?.output().context("failed to start curl")?;
-        anyhow::ensure!(!refused.status.success(), "the Gateway answered a client without a certificate");
+        ensure!(!refused.status.success(), "the Gateway answered a client without a certificate");
         let why = String::from_utf8_lossy(&refused.stderr);
-        say::result(format!(
-            "\n$ curl --cacert ca.crt https://{HOST}:{}/get?x=1\n{}",
-            self.port,
-            why.trim_end()
-        ));
+        told("curl --cacert ca.crt", &format!("'https://{host}/get?x=1'"), &why);
         Ok(())
     }
 
@@ -128,6 +113,11 @@ impl Door {
     fn file(&self, name: &str) -> String {
         text(&self.bundle.join(name))
     }
+}
+
+/// A command as a user would type it, and its answer.
+fn told(command: &str, what: &str, answer: &str) {
+    say::result(format!("\n$ {command} {what}\n{}", answer.trim_end()));
 }
 
 impl Drop for Door {

@@ -1,5 +1,6 @@
 //! How many tests of which kind passed and failed, read from what the test runners print.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::workspace;
@@ -48,6 +49,8 @@ pub(super) struct Counts {
     lost: usize,
     /// What the runner that prints now was built from.
     source: String,
+    /// Names of tests that are properties.
+    properties: BTreeSet<String>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -58,6 +61,11 @@ struct Tally {
 }
 
 impl Counts {
+    /// Nothing yet; these tests are properties.
+    pub(super) fn with_properties(properties: BTreeSet<String>) -> Self {
+        Self { properties, ..Self::default() }
+    }
+
     /// Reads a line that a runner or cargo printed.
     pub(super) fn read(&mut self, line: &str, kind: Option<Kind>) {
         if let Some(started) = line.trim_start().strip_prefix("Running ") {
@@ -72,13 +80,29 @@ impl Counts {
         else {
             return;
         };
-        let kind = kind.unwrap_or_else(|| kind_of(&self.source, name));
+        let kind = kind.unwrap_or_else(|| self.kind_of(name));
         let tally = &mut self.tallies[kind as usize];
         match verdict {
             "ok" => tally.passed += 1,
             "FAILED" => tally.failed += 1,
             ignored if ignored.starts_with("ignored") => tally.ignored += 1,
             _ => {}
+        }
+    }
+
+    /// By the words in its path; integration tests of the gateway are the data plane.
+    fn kind_of(&self, name: &str) -> Kind {
+        let short = name.rsplit_once("::").map_or(name, |(_, short)| short);
+        if self.properties.contains(short) {
+            Kind::Property
+        } else if self.source.contains("golden") || name.contains("golden") {
+            Kind::Golden
+        } else if self.source.starts_with("tests/")
+            && workspace::root().join("gateway").join(&self.source).exists()
+        {
+            Kind::DataPlane
+        } else {
+            Kind::Unit
         }
     }
 
@@ -106,31 +130,17 @@ impl Counts {
     }
 }
 
-/// By the words in its path; integration tests of the gateway are the data plane.
-fn kind_of(source: &str, name: &str) -> Kind {
-    let holds = |word: &str| source.contains(word) || name.contains(word);
-    if holds("golden") {
-        Kind::Golden
-    } else if holds("propert") {
-        Kind::Property
-    } else if source.starts_with("tests/") && workspace::root().join("gateway").join(source).exists() {
-        Kind::DataPlane
-    } else {
-        Kind::Unit
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn lines_of_the_runners_are_counted_by_kind() {
-        let mut counts = Counts::default();
+        let mut counts = Counts::with_properties(BTreeSet::from(["a_match_is_stable".to_owned()]));
         for line in [
             "     Running unittests src/lib.rs (target/debug/deps/portcullis_pki-0)",
             "test gateway::plan::golden::everything ... ok",
-            "test route::properties::a_match_is_stable ... FAILED",
+            "test route::tests::a_match_is_stable ... FAILED",
             "test wait::tests::a_wait_ends ... ok",
             "test slow ... ignored, needs root",
             "test result: ok. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
