@@ -66,9 +66,7 @@ impl Tests {
     /// Builds them, so that running them needs no network.
     pub(super) fn build(&self) -> Result<()> {
         let step = say::step("tests built");
-        command::show(
-            workspace::cargo().args(["test", "--locked", "--quiet", "--no-run"]).args(&self.targets),
-        )?;
+        command::show(workspace::cargo().args(["test", "--quiet", "--no-run"]).args(&self.targets))?;
         step.done();
         Ok(())
     }
@@ -86,7 +84,7 @@ pub(super) fn run(
         Some(stand) => stand.command(plain.get_program())?,
         None => plain,
     };
-    cargo.current_dir(workspace::root()).args(["test", "--locked", "--no-fail-fast"]).args(&tests.targets);
+    cargo.current_dir(workspace::root()).args(["test", "--no-fail-fast"]).args(&tests.targets);
     cargo.arg("--").args(&tests.runner).env("INSTA_UPDATE", "no");
 
     // cargo says on stderr which runner prints on stdout: only one pipe keeps that in order
