@@ -25,7 +25,6 @@ pub(crate) fn act(options: &Options) -> Result<()> {
     let printed = command::output(workspace::cargo().args([
         "run",
         "--quiet",
-        "--locked",
         "--package",
         "portcullis-api",
         "--bin",

@@ -105,7 +105,6 @@ pub(crate) fn binaries(profile: Profile) -> Result<PathBuf> {
     let mut cargo = workspace::cargo();
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS").args([
         "build",
-        "--locked",
         "--profile",
         profile,
         "--target",
