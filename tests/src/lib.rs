@@ -21,6 +21,7 @@ use portcullis_operator::world::Kind;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+pub mod door;
 pub mod faults;
 pub mod operator;
 pub mod settled;

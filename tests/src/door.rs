@@ -1,0 +1,207 @@
+//! A Gateway in a real cluster, as a client meets it: backends that run, the bundle from its Secret, and the tools that
+//! people use. End-to-end tests only.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Secret, Service};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+/// A Gateway named door in a namespace of its own, with go-httpbin behind it.
+pub struct Door {
+    /// Nobody meddles with it.
+    pub client: Client,
+    /// Where it all lives.
+    pub namespace: String,
+    bundles: TempDir,
+}
+
+impl Door {
+    /// A namespace under the restricted Pod Security profile, with go-httpbin running; no Gateway yet.
+    pub async fn site() -> Self {
+        let client = crate::client().await;
+        let namespace = crate::namespace(&client).await;
+        let labels =
+            json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+        namespaces.patch(&namespace, &PatchParams::default(), &Patch::Merge(&labels)).await.unwrap();
+        let door = Self { client, namespace, bundles: tempfile::tempdir().unwrap() };
+        door.kubectl(&["apply", "-f", "-"], Some(&httpbin())).await;
+        door.kubectl(&["rollout", "status", "deployment/httpbin", "--timeout=60s"], None).await;
+        door
+    }
+
+    /// The same, with a Gateway that is Ready.
+    pub async fn ready(spec: &str) -> Self {
+        let door = Self::site().await;
+        door.apply(spec).await;
+        door.until_ready().await;
+        door
+    }
+
+    /// Applies the Gateway.
+    pub async fn apply(&self, spec: &str) {
+        crate::apply(&self.client, &self.namespace, "door", spec).await.unwrap();
+    }
+
+    /// Waits until it is Ready, of the current generation.
+    pub async fn until_ready(&self) -> portcullis_api::Gateway {
+        crate::until(&self.client, &self.namespace, "door", crate::is("Ready", "True", "Ready")).await
+    }
+
+    /// The folder with a client's bundle, fetched anew.
+    pub async fn bundle(&self, client: &str) -> PathBuf {
+        let folder = self.bundles.path().join(client);
+        std::fs::create_dir_all(&folder).unwrap();
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let secret = secrets.get(&format!("door-client-{client}")).await.unwrap();
+        for (name, value) in secret.data.unwrap() {
+            std::fs::write(folder.join(name), value.0).unwrap();
+        }
+        folder
+    }
+
+    /// The name in the certificate.
+    pub fn host(&self) -> String {
+        format!("door.{}.svc", self.namespace)
+    }
+
+    /// The Service's address.
+    pub async fn address(&self) -> String {
+        let services: Api<Service> = Api::namespaced(self.client.clone(), &self.namespace);
+        services.get("door").await.unwrap().spec.unwrap().cluster_ip.unwrap()
+    }
+
+    /// `curl` through the Gateway; more arguments come last.
+    pub async fn curl(&self, bundle: Option<&Path>, path: &str, more: &[&str]) -> Output {
+        let (host, address) = (self.host(), self.address().await);
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "20",
+            "--resolve",
+            &format!("{host}:443:{address}"),
+        ]);
+        if let Some(bundle) = bundle {
+            curl.arg("--cacert").arg(bundle.join("ca.crt")).arg("--cert").arg(bundle.join("tls.crt"));
+            curl.arg("--key").arg(bundle.join("tls.key"));
+        } else {
+            curl.arg("--insecure");
+        }
+        curl.args(more).arg(format!("https://{host}{path}")).output().await.unwrap()
+    }
+
+    /// The status that a path is answered with; 000 where there is no answer.
+    pub async fn code(&self, bundle: &Path, path: &str) -> String {
+        let more = ["--output", "/dev/null", "--write-out", "%{http_code}"];
+        text(&self.curl(Some(bundle), path, &more).await.stdout)
+    }
+
+    /// Waits until a path is answered with a status: kube-proxy takes a second or so to know a new Service.
+    pub async fn until_code(&self, bundle: &Path, path: &str, code: &str) {
+        let began = Instant::now();
+        loop {
+            let seen = self.code(bundle, path).await;
+            if seen == code {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "{path} is answered with {seen}, not {code}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// A gRPC tool of the field, by name, with the bundle and the Gateway's address.
+    pub async fn grpc(&self, tool: &str, bundle: &Path, arguments: &[&str], method: &[&str]) -> Output {
+        let folder = std::env::var("PORTCULLIS_TEST_BIN").expect("cargo xtask test says where the tools are");
+        let file = |name: &str| bundle.join(name).display().to_string();
+        let mut command = Command::new(Path::new(&folder).join(tool));
+        match tool {
+            "grpcurl" => {
+                command.args([
+                    "-cacert",
+                    &file("ca.crt"),
+                    "-cert",
+                    &file("tls.crt"),
+                    "-key",
+                    &file("tls.key"),
+                ]);
+                command.args(["-authority", &self.host()]).args(arguments);
+                command.arg(format!("{}:443", self.address().await)).args(method);
+            }
+            _ => {
+                command
+                    .arg(format!("-addr={}:443", self.address().await))
+                    .args(["-tls", "-connect-timeout=5s"]);
+                command.args([
+                    format!("-tls-ca-cert={}", file("ca.crt")),
+                    format!("-tls-client-cert={}", file("tls.crt")),
+                ]);
+                command.arg(format!("-tls-client-key={}", file("tls.key")));
+                command.arg(format!("-tls-server-name={}", self.host()));
+            }
+        }
+        command.output().await.unwrap()
+    }
+
+    /// `kubectl` in the namespace; fails the test where it fails.
+    pub async fn kubectl(&self, arguments: &[&str], input: Option<&str>) -> String {
+        kubectl(&self.namespace, arguments, input).await
+    }
+
+    /// SHA-256 of the certificate that a new connection is shown, as `openssl` reads it.
+    pub async fn served_fingerprint(&self, bundle: &Path) -> String {
+        let script = format!(
+            "openssl s_client -connect {}:443 -servername {} -cert {b}/tls.crt -key {b}/tls.key </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256",
+            self.address().await,
+            self.host(),
+            b = bundle.display(),
+        );
+        let output = Command::new("bash").args(["-c", &script]).output().await.unwrap();
+        let line = text(&output.stdout);
+        line.rsplit('=').next().unwrap_or_default().trim().replace(':', "").to_lowercase()
+    }
+}
+
+/// `kubectl` in a namespace; fails the test where it fails.
+pub async fn kubectl(namespace: &str, arguments: &[&str], input: Option<&str>) -> String {
+    use tokio::io::AsyncWriteExt as _;
+    let folder = std::env::var("PORTCULLIS_TEST_BIN").expect("cargo xtask test says where the tools are");
+    let mut command = Command::new(Path::new(&folder).join("kubectl"));
+    command.arg("--namespace").arg(namespace).args(arguments).stdin(std::process::Stdio::piped());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.unwrap_or_default().as_bytes()).await.unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "kubectl {arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Bytes as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What `curl` got, as JSON.
+pub fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {} {}", text(&output.stdout), text(&output.stderr)))
+}
+
+/// The quickstart's backend, in whatever namespace.
+fn httpbin() -> String {
+    let quickstart = include_str!("../../manifests/examples/quickstart.yaml");
+    let documents = quickstart
+        .split("\n---\n")
+        .filter(|it| it.contains("name: httpbin\n") && !it.contains("kind: Gateway"));
+    documents.map(|it| it.replace("  namespace: demo\n", "")).collect::<Vec<_>>().join("\n---\n")
+}
