@@ -118,36 +118,24 @@ impl Door {
         }
     }
 
-    /// A gRPC tool of the field, by name, with the bundle and the Gateway's address.
-    pub async fn grpc(&self, tool: &str, bundle: &Path, arguments: &[&str], method: &[&str]) -> Output {
-        let folder = std::env::var("PORTCULLIS_TEST_BIN").expect("cargo xtask test says where the tools are");
-        let file = |name: &str| bundle.join(name).display().to_string();
-        let mut command = Command::new(Path::new(&folder).join(tool));
-        match tool {
-            "grpcurl" => {
-                command.args([
-                    "-cacert",
-                    &file("ca.crt"),
-                    "-cert",
-                    &file("tls.crt"),
-                    "-key",
-                    &file("tls.key"),
-                ]);
-                command.args(["-authority", &self.host()]).args(arguments);
-                command.arg(format!("{}:443", self.address().await)).args(method);
-            }
-            _ => {
-                command
-                    .arg(format!("-addr={}:443", self.address().await))
-                    .args(["-tls", "-connect-timeout=5s"]);
-                command.args([
-                    format!("-tls-ca-cert={}", file("ca.crt")),
-                    format!("-tls-client-cert={}", file("tls.crt")),
-                ]);
-                command.arg(format!("-tls-client-key={}", file("tls.key")));
-                command.arg(format!("-tls-server-name={}", self.host()));
-            }
+    /// `grpcurl` of a method, found by reflection.
+    pub async fn grpcurl(&self, bundle: &Path, method: &str) -> Output {
+        let mut command = tool("grpcurl");
+        for (flag, file) in [("-cacert", "ca.crt"), ("-cert", "tls.crt"), ("-key", "tls.key")] {
+            command.arg(flag).arg(bundle.join(file));
         }
+        command.args(["-authority", &self.host(), &format!("{}:443", self.address().await), method]);
+        command.output().await.unwrap()
+    }
+
+    /// `grpc-health-probe` of the Gateway.
+    pub async fn health_probe(&self, bundle: &Path) -> Output {
+        let mut command = tool("grpc-health-probe");
+        for (flag, file) in [("ca-cert", "ca.crt"), ("client-cert", "tls.crt"), ("client-key", "tls.key")] {
+            command.arg(format!("-tls-{flag}={}", bundle.join(file).display()));
+        }
+        command.args(["-tls", "-connect-timeout=5s", &format!("-tls-server-name={}", self.host())]);
+        command.arg(format!("-addr={}:443", self.address().await));
         command.output().await.unwrap()
     }
 
@@ -173,8 +161,7 @@ impl Door {
 /// `kubectl` in a namespace; fails the test where it fails.
 pub async fn kubectl(namespace: &str, arguments: &[&str], input: Option<&str>) -> String {
     use tokio::io::AsyncWriteExt as _;
-    let folder = std::env::var("PORTCULLIS_TEST_BIN").expect("cargo xtask test says where the tools are");
-    let mut command = Command::new(Path::new(&folder).join("kubectl"));
+    let mut command = tool("kubectl");
     command.arg("--namespace").arg(namespace).args(arguments).stdin(std::process::Stdio::piped());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -184,6 +171,12 @@ pub async fn kubectl(namespace: &str, arguments: &[&str], input: Option<&str>) -
     let output = child.wait_with_output().await.unwrap();
     assert!(output.status.success(), "kubectl {arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
+}
+
+/// A program that `cargo xtask test` has put beside the cluster's own.
+fn tool(name: &str) -> Command {
+    let folder = std::env::var("PORTCULLIS_TEST_BIN").expect("cargo xtask test says where the tools are");
+    Command::new(Path::new(&folder).join(name))
 }
 
 /// Bytes as text.

@@ -45,7 +45,7 @@ async fn curl_grpcurl_and_a_health_probe_get_answers_with_the_bundle() {
         );
     }
 
-    let who = door.grpc("grpcurl", &alice, &[], &["portcullis.gateway.v1.Gateway/WhoAmI"]).await;
+    let who = door.grpcurl(&alice, "portcullis.gateway.v1.Gateway/WhoAmI").await;
     let who = json_of(&who);
     assert_eq!(who["user"], "alice@example.com");
     assert_eq!(who["roles"], json!(["admin", "dev"]));
@@ -53,9 +53,9 @@ async fn curl_grpcurl_and_a_health_probe_get_answers_with_the_bundle() {
         who["identity"],
         format!("spiffe://cluster.local/ns/{}/gateway/door/client/alice", door.namespace)
     );
-    let info = json_of(&door.grpc("grpcurl", &alice, &[], &["portcullis.gateway.v1.Gateway/GetInfo"]).await);
+    let info = json_of(&door.grpcurl(&alice, "portcullis.gateway.v1.Gateway/GetInfo").await);
     assert_eq!((&info["name"], &info["mode"]), (&json!("door"), &json!("MutualTLS")));
-    let probe = door.grpc("grpc-health-probe", &alice, &[], &[]).await;
+    let probe = door.health_probe(&alice).await;
     assert!(probe.status.success(), "{}", text(&probe.stderr));
 }
 
@@ -199,22 +199,11 @@ async fn a_rolling_restart_costs_no_request() {
     door.until_code(&alice, "/get", "200").await;
     let restart =
         format!("{SPEC}\npodTemplate: {{metadata: {{annotations: {{example.com/restarted: '1'}}}}}}");
+    let old = door.kubectl(&["get", "pods", "-l", "portcullis.dev/gateway=door", "-o", "name"], None).await;
+    let gone: Vec<_> = ["wait", "--for=delete", "--timeout=90s"].into_iter().chain(old.lines()).collect();
     let rolled = async {
         door.apply(&restart).await;
-        door.kubectl(&["rollout", "status", "deployment/door", "--timeout=90s"], None).await;
-        // The last old pod is gone only after it has drained.
-        let one_is_left = door.kubectl(
-            &[
-                "wait",
-                "pods",
-                "-l",
-                "portcullis.dev/gateway=door",
-                "--for=jsonpath={.metadata.annotations.example\\.com/restarted}=1",
-                "--timeout=60s",
-            ],
-            None,
-        );
-        one_is_left.await;
+        door.kubectl(&gone, None).await;
     };
     tokio::pin!(rolled);
     let (mut answers, mut failures) = (0, Vec::new());
