@@ -1,13 +1,6 @@
 //! What the tests against a real API server share: a namespace per test, the operator in-process, and a client whose
 //! writes can be counted and failed. Started by `cargo xtask test`, which brings the cluster.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    reason = "tests fail by panicking"
-)]
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 

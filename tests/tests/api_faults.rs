@@ -83,7 +83,7 @@ async fn whatever_befalls_a_write_the_same_objects_are_there_in_the_end() {
             // Which Event comes when is a matter of pace; a write that never came cannot fail.
             Ok(Ok(objects)) if objects == expected && (script.struck() || number + 3 >= writes.len()) => {}
             Ok(Ok(objects)) if objects != expected => {
-                failed.push(format!("{fault:?} at {number} ({write}): {}", difference(&objects, &expected)))
+                failed.push(format!("{fault:?} at {number} ({write}): {}", difference(&objects, &expected)));
             }
             Ok(Ok(_)) => failed.push(format!("{fault:?} at {number} ({write}) never came")),
             Ok(Err(panic)) => failed.push(format!("{fault:?} at {number} ({write}): {panic}")),

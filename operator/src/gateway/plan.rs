@@ -103,7 +103,7 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     let maker = metadata::Maker::new(accepted);
     let certificates = certificates::plan(accepted, observed, settings, recorded_authority, now, mint)?;
-    let mut wanted = certificates.secrets(&maker)?;
+    let mut wanted = certificates.wanted(&maker)?;
     let snapshot = config::snapshot(accepted, settings, &certificates).map(publish).transpose()?;
     if let Some(published) = &snapshot {
         wanted.push(Wanted::Object(Kind::ConfigMap, config::config_map(&maker, published)?));
@@ -146,7 +146,6 @@ fn steps(
         kept.insert(slot);
         steps.extend(step);
     }
-    kept.extend(certificates.untouched.iter().map(|name| (Kind::Secret, name.clone())));
     let stale = observed.children.iter().filter(|(slot, child)| {
         !kept.contains(*slot) && child.owner.as_deref() == Some(&accepted.uid) && !certificates.in_doubt(slot)
     });

@@ -1,0 +1,88 @@
+//! Which authority signs. One that has signed what clients hold is restored if it is remembered, and never replaced.
+
+use std::sync::Arc;
+
+use portcullis_api::condition::Reason;
+use portcullis_pki::{Authority, AuthorityProfile, Mint, NameConstraints, issue_authority};
+use time::{Duration, OffsetDateTime};
+
+use super::Trouble;
+use crate::gateway::observe::Observed;
+use crate::gateway::plan::Error;
+use crate::gateway::validate::Accepted;
+use crate::names;
+use crate::world::Content;
+
+/// How long an authority lives. Its leaves are renewed long before; its own rotation has phases of its own.
+const LIFETIME: Duration = Duration::days(3650);
+
+/// The authority, and whether its Secret must be written.
+pub(super) enum Signer {
+    Kept(Arc<Authority>),
+    New(Arc<Authority>, String),
+    Lost(Trouble),
+}
+
+/// The authority that signs, or why there is none.
+pub(super) fn signer(
+    accepted: &Accepted,
+    observed: &Observed,
+    recorded: Option<&str>,
+    now: OffsetDateTime,
+    mint: &dyn Mint,
+) -> Result<Signer, Error> {
+    let gateway = &accepted.key.name;
+    let secret = names::authority_secret(gateway);
+    let found = match observed.stored_authority(gateway) {
+        Some(Content::Authority(Ok(authority))) => match recorded {
+            Some(recorded) if recorded != authority.facts.fingerprint => Err((
+                Reason::AuthorityUnusable,
+                format!(
+                    "Secret {secret} holds another authority ({}) than the one that signed what is in use ({recorded})",
+                    authority.facts.fingerprint
+                ),
+            )),
+            _ => Ok(authority.clone()),
+        },
+        Some(Content::Authority(Err(unusable))) => {
+            Err((Reason::AuthorityUnusable, format!("Secret {secret} cannot be used: {unusable}")))
+        }
+        _ if recorded.is_none() && has_no_leaves(accepted, observed) => {
+            let profile = AuthorityProfile {
+                common_name: format!("portcullis {}", accepted.key),
+                lifetime: LIFETIME,
+                name_constraints: NameConstraints::default(),
+            };
+            let authority = issue_authority(&profile, 1, now, mint)?;
+            return Ok(Signer::New(Arc::new(authority), format!("authority {secret} created")));
+        }
+        _ => Err((Reason::AuthorityMissing, format!("Secret {secret} is gone"))),
+    };
+    Ok(match found {
+        Ok(authority) => Signer::Kept(authority),
+        Err((reason, found)) => match &observed.remembered_authority {
+            Some(authority) if recorded.is_none_or(|recorded| recorded == authority.facts.fingerprint) => {
+                Signer::New(authority.clone(), format!("{found}; restored from memory"))
+            }
+            _ => Signer::Lost(Trouble {
+                reason,
+                message: format!("{found}. Nothing is issued until it is back: {}", advice(gateway, &secret)),
+            }),
+        },
+    })
+}
+
+fn advice(gateway: &str, secret: &str) -> String {
+    format!(
+        "restore Secret {secret} from a backup; or, to begin anew and hand every client a new bundle, delete this Gateway and apply it again (Secrets {gateway}-server and {gateway}-client-* go with it)"
+    )
+}
+
+fn has_no_leaves(accepted: &Accepted, observed: &Observed) -> bool {
+    let gateway = &accepted.key.name;
+    let served = observed.served(gateway).is_some_and(|served| served.server.is_ok());
+    let bundled = accepted.clients.iter().any(|caller| {
+        observed.bundle(gateway, &caller.client.name).is_some_and(|bundle| bundle.leaf.is_ok())
+    });
+    !served && !bundled
+}
