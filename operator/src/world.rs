@@ -57,8 +57,8 @@ struct State {
     services: HashMap<(String, String), Vec<i32>>,
     /// Which Gateways send to a Service.
     referrers: HashMap<(String, String), BTreeSet<Key>>,
-    /// The last good authority of a Gateway: what a deleted Secret can be restored from.
-    authorities: HashMap<Key, Arc<Authority>>,
+    /// The last good authority of a Gateway, with that Gateway's uid: what a deleted Secret can be restored from.
+    authorities: HashMap<Key, (String, Arc<Authority>)>,
     /// What a child looked like after we had applied something: normalised values are no drift.
     settled: HashMap<(Key, Kind, String), (Digest, Digest)>,
 }
@@ -87,10 +87,12 @@ impl World {
         self.lock().gateways.keys().cloned().collect()
     }
 
-    /// What is known around a Gateway.
-    pub fn surroundings(&self, key: &Key) -> Surroundings {
+    /// What is known around a Gateway, known by its uid: what one of the same name left behind is not among it.
+    pub fn surroundings(&self, key: &Key, uid: &str) -> Surroundings {
         let state = self.lock();
-        let children = state.children.get(key).cloned().unwrap_or_default();
+        let is_its = |child: &Child| child.owner.as_deref().is_none_or(|owner| owner == uid);
+        let children = state.children.get(key).into_iter().flatten().filter(|(_, child)| is_its(child));
+        let children: BTreeMap<_, _> = children.map(|(slot, child)| (slot.clone(), child.clone())).collect();
         let settled = children
             .keys()
             .filter_map(|(kind, name)| {
@@ -101,7 +103,11 @@ impl World {
         Surroundings {
             children,
             pods: state.pods.get(key).cloned().unwrap_or_default(),
-            authority: state.authorities.get(key).cloned(),
+            authority: state
+                .authorities
+                .get(key)
+                .filter(|(of, _)| of == uid)
+                .map(|(_, authority)| authority.clone()),
             settled,
         }
     }
@@ -155,13 +161,15 @@ impl World {
         if known.get(&slot).is_some_and(|known| known.uid == child.uid && known.version >= child.version) {
             return false;
         }
-        let authority = match &child.content {
-            Content::Authority(Ok(authority)) => Some(authority.clone()),
+        let authority = match (&child.content, &child.owner) {
+            (Content::Authority(Ok(authority)), Some(owner)) => Some((owner.clone(), authority.clone())),
             _ => None,
         };
         known.insert(slot, Arc::new(child));
-        if let Some(authority) = authority {
-            state.authorities.entry(key.clone()).or_insert(authority);
+        if let Some((owner, authority)) = authority
+            && state.authorities.get(key).is_none_or(|(of, _)| *of != owner)
+        {
+            state.authorities.insert(key.clone(), (owner, authority));
         }
         true
     }

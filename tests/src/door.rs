@@ -2,7 +2,7 @@
 //! people use. End-to-end tests only.
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -144,6 +144,11 @@ impl Door {
         kubectl(&self.namespace, arguments, input).await
     }
 
+    /// What kstatus makes of an object.
+    pub async fn kstatus(&self, object: &str) -> String {
+        run(&mut tool("kstatus"), Some(object)).await.trim().to_owned()
+    }
+
     /// SHA-256 of the certificate that a new connection is shown, as `openssl` reads it.
     pub async fn served_fingerprint(&self, bundle: &Path) -> String {
         let script = format!(
@@ -160,16 +165,19 @@ impl Door {
 
 /// `kubectl` in a namespace; fails the test where it fails.
 pub async fn kubectl(namespace: &str, arguments: &[&str], input: Option<&str>) -> String {
+    run(tool("kubectl").arg("--namespace").arg(namespace).args(arguments), input).await
+}
+
+/// Runs a program with this on its standard input; fails the test where it fails.
+async fn run(command: &mut Command, input: Option<&str>) -> String {
     use tokio::io::AsyncWriteExt as _;
-    let mut command = tool("kubectl");
-    command.arg("--namespace").arg(namespace).args(arguments).stdin(std::process::Stdio::piped());
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(input.unwrap_or_default().as_bytes()).await.unwrap();
     drop(stdin);
     let output = child.wait_with_output().await.unwrap();
-    assert!(output.status.success(), "kubectl {arguments:?}: {}", text(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 

@@ -1,5 +1,6 @@
 //! The authority's Secret is lost, spoilt, or fought over: nothing is reissued under clients' feet.
 
+use kube::api::PostParams;
 use portcullis_operator::world::Kind;
 use portcullis_tests::operator::Operator;
 use portcullis_tests::settled::settled;
@@ -56,7 +57,7 @@ async fn a_deleted_authority_that_nobody_remembers_is_reported_and_nothing_is_is
         labels: authority.metadata.labels,
         ..Default::default()
     };
-    children(&client, &namespace, Kind::Secret).create(&Default::default(), &backup).await.unwrap();
+    children(&client, &namespace, Kind::Secret).create(&PostParams::default(), &backup).await.unwrap();
     until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
     settled(&client, &namespace, "door").await;
     operator.stop().await;
@@ -107,4 +108,26 @@ async fn a_spoilt_bundle_is_issued_anew_from_the_same_authority() {
     .await;
     settled(&client, &namespace, "door").await;
     assert_eq!(data(&client, &namespace, "door-ca").await, authority);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_applied_again_does_not_inherit_the_authority_of_the_one_before() {
+    let (client, namespace, _operator) = door().await;
+    let before = data(&client, &namespace, "door-ca").await;
+    let gateways: kube::Api<portcullis_api::Gateway> = kube::Api::namespaced(client.clone(), &namespace);
+    gateways.delete("door", &kube::api::DeleteParams::default()).await.unwrap();
+    apply(&client, &namespace, "door", SPEC).await.unwrap();
+    let gateway = until(&client, &namespace, "door", is("Accepted", "False", "NameConflict")).await;
+    assert!(
+        message(&gateway, "Accepted").contains("belongs to Gateway door"),
+        "{}",
+        message(&gateway, "Accepted")
+    );
+    // There is no garbage collector without a controller manager: this is what it does.
+    for ((kind, name), _) in managed(&client, &namespace).await {
+        delete(&client, &namespace, kind, &name).await;
+    }
+    until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
+    settled(&client, &namespace, "door").await;
+    assert_ne!(data(&client, &namespace, "door-ca").await, before);
 }

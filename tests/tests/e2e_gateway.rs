@@ -221,6 +221,21 @@ async fn a_rolling_restart_costs_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn kstatus_says_in_progress_until_the_gateway_is_ready_and_current_then() {
+    let door = Door::site().await;
+    door.apply(&format!("{SPEC}\nimage: localhost/not-there:1")).await;
+    let fresh = door.kubectl(&["get", "gateway", "door", "-o", "json"], None).await;
+    assert_eq!(door.kstatus(&fresh).await, "InProgress");
+    until(&door.client, &door.namespace, "door", is("Ready", "False", "PodFailing")).await;
+    let failing = door.kubectl(&["get", "gateway", "door", "-o", "json"], None).await;
+    assert_eq!(door.kstatus(&failing).await, "InProgress");
+    door.apply(SPEC).await;
+    door.until_ready().await;
+    let ready = door.kubectl(&["get", "gateway", "door", "-o", "json"], None).await;
+    assert_eq!(door.kstatus(&ready).await, "Current");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deleting_a_gateway_leaves_nothing() {
     let door = Door::ready(SPEC).await;
     door.kubectl(&["delete", "gateway", "door", "--wait"], None).await;

@@ -27,6 +27,8 @@ pub(crate) enum Module {
     Pause,
     /// Clients and backends that nobody here wrote: `go-httpbin`, `grpcurl`, `grpc-health-probe`.
     Tools,
+    /// What GitOps tools make of an object.
+    Kstatus,
 }
 
 impl Module {
@@ -38,6 +40,7 @@ impl Module {
             Self::Helm => "helm",
             Self::Pause => "pause",
             Self::Tools => "tools",
+            Self::Kstatus => "kstatus",
         }
     }
 
@@ -77,7 +80,7 @@ impl Module {
         } else {
             String::new()
         };
-        let what = if self == Self::Pause { "." } else { "tool" };
+        let what = if matches!(self, Self::Pause | Self::Kstatus) { "." } else { "tool" };
         let mut child = go(&self.sources(), toolchain)
             .env("GOBIN", folder)
             .args(["install", "-v", "-trimpath", "-ldflags", &format!("-s -w {flags}"), what])

@@ -172,7 +172,7 @@ impl Hands<'_> {
     }
 
     fn known_uid(&self, kind: Kind, name: &str) -> String {
-        let around = self.world.surroundings(&self.accepted.key);
+        let around = self.world.surroundings(&self.accepted.key, &self.accepted.uid);
         around.children.get(&(kind, name.to_owned())).map(|child| child.uid.clone()).unwrap_or_default()
     }
 

@@ -43,7 +43,7 @@ pub fn observe(ctx: &Context, gateway: &Gateway) -> Observed {
     let services = targets
         .map(|target| (target.name.clone(), ctx.world.service_ports(&key.namespace, &target.name)))
         .collect();
-    let around = ctx.world.surroundings(&key);
+    let around = ctx.world.surroundings(&key, gateway.metadata.uid.as_deref().unwrap_or_default());
     Observed {
         children: around.children,
         settled: around.settled,
