@@ -1,1 +1,3 @@
 //! What the benchmarks share. `cargo xtask bench` starts clusters, peers and these programs, and judges what they print.
+
+pub mod gateway;

@@ -10,8 +10,10 @@ use serde::Serialize;
 
 use crate::say;
 
+mod gateway;
+
 /// A bench by its name. Benches are added here.
-const BENCHES: &[&dyn Bench] = &[];
+const BENCHES: &[&dyn Bench] = &[&gateway::apply::Apply, &gateway::Gateway];
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {

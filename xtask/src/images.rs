@@ -99,6 +99,11 @@ pub(crate) fn build(profile: Profile, builder: Builder, out: Option<&Path>) -> R
 
 /// The folder with our binaries, linked statically, so that they need nothing of an image.
 pub(crate) fn binaries(profile: Profile) -> Result<PathBuf> {
+    compiled(profile, &SHIPPED.map(|(name, _)| name))
+}
+
+/// The folder with the binaries of these packages, compiled as those that are shipped.
+pub(crate) fn compiled(profile: Profile, packages: &[&str]) -> Result<PathBuf> {
     let profile = if profile == Profile::Release { "release" } else { "dist" };
     let step = say::step(format!("static binaries ({profile})"));
     let host = host_triple()?;
@@ -111,8 +116,8 @@ pub(crate) fn binaries(profile: Profile) -> Result<PathBuf> {
         &host,
         "--bins",
     ]);
-    for (name, _) in SHIPPED {
-        cargo.args(["--package", name]);
+    for package in packages {
+        cargo.args(["--package", package]);
     }
     command::show(&mut cargo)?;
     step.done();

@@ -1,0 +1,96 @@
+//! Certificates of one Gateway and the snapshot that its replica serves, as the operator would have written them.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use portcullis_contract::files;
+use portcullis_contract::snapshot::{Backend, Client, GatewayName, Match, Protocol, Snapshot, Target};
+use portcullis_pki::{
+    Authority, AuthorityProfile, Leaf, LeafProfile, NameConstraints, RandomMint, Usage, issue_authority,
+    issue_leaf,
+};
+use time::{Duration, OffsetDateTime};
+
+/// The name that callers know the door by.
+pub const HOST: &str = "door.shop.svc";
+const IDENTITY: &str = "spiffe://cluster.local/ns/shop/gateway/door";
+const CLIENT: &str = "ci";
+
+/// Folder of the server's certificate, key and roots, below the one that is asked for.
+pub const SERVER: &str = "server";
+/// Folder of the client's.
+pub const BUNDLE: &str = "client";
+
+/// Writes `server/`, `client/` (a bundle each) and the snapshot, with one backend that gets every path.
+///
+/// # Errors
+/// Where certificates cannot be made or files not be written.
+pub fn write(folder: &Path, backend: u16) -> Result<()> {
+    let profile = AuthorityProfile {
+        common_name: "portcullis shop/door".to_owned(),
+        lifetime: Duration::days(3650),
+        name_constraints: NameConstraints::default(),
+    };
+    let authority =
+        issue_authority(&profile, 1, now(), &RandomMint).context("failed to issue the authority")?;
+    let server = leaf(&authority, Usage::Server, IDENTITY.to_owned())?;
+    let client = leaf(&authority, Usage::Client, format!("{IDENTITY}/client/{CLIENT}"))?;
+    bundle(&folder.join(SERVER), &server, &authority)?;
+    bundle(&folder.join(BUNDLE), &client, &authority)?;
+    let snapshot = snapshot(&authority, &server, backend);
+    put(&folder.join(files::SNAPSHOT), &snapshot.to_json().context("failed to write the snapshot")?)
+}
+
+fn leaf(authority: &Authority, usage: Usage, uri: String) -> Result<Leaf> {
+    let profile = LeafProfile {
+        common_name: if usage == Usage::Server { HOST } else { CLIENT }.to_owned(),
+        usage,
+        dns_names: if usage == Usage::Server { vec![HOST.to_owned()] } else { Vec::new() },
+        ip_addresses: Vec::new(),
+        uris: vec![uri],
+        lifetime: Duration::days(7),
+        renew_before: Duration::days(2),
+    };
+    issue_leaf(authority, &profile, now(), &RandomMint).context("failed to issue a certificate")
+}
+
+fn bundle(folder: &Path, leaf: &Leaf, authority: &Authority) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
+    put(&folder.join(files::SERVER_CERTIFICATE), &leaf.certificate_pem)?;
+    put(&folder.join(files::SERVER_KEY), leaf.key.expose())?;
+    put(&folder.join(files::SERVER_CA), &authority.certificate_pem)
+}
+
+fn put(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
+}
+
+fn snapshot(authority: &Authority, server: &Leaf, backend: u16) -> Snapshot {
+    Snapshot {
+        gateway: GatewayName { namespace: "shop".to_owned(), name: "door".to_owned() },
+        trust_domain: "cluster.local".to_owned(),
+        log_level: "warn".to_owned(),
+        trust: vec![authority.certificate_pem.clone()],
+        server_fingerprint: server.facts.fingerprint.clone(),
+        clients: vec![Client {
+            name: CLIENT.to_owned(),
+            user: "ci@shop".to_owned(),
+            roles: vec!["user".to_owned()],
+        }],
+        backends: vec![Backend {
+            name: "api".to_owned(),
+            matches: Match::PathPrefix("/".to_owned()),
+            target: Target::Address { host: "127.0.0.1".to_owned(), port: backend },
+            protocol: Protocol::Http1,
+            connect_timeout_ms: 5_000,
+            request_timeout_ms: 60_000,
+            forward_client_certificate: false,
+        }],
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "what a real handshake checks is the machine's own time")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}

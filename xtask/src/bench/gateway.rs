@@ -1,0 +1,106 @@
+//! `cargo xtask bench gateway`: our gateway and nginx as the same door, in turns: mutual TLS outside, plain HTTP inside.
+//!
+//! What makes it fair: both are one thread pinned to one processor of their own, the load and the backend share the
+//! others. Both show a certificate of the same authority with a P-256 key and verify the caller's; the callers offer one
+//! cipher suite and one group, so that both compute the same. Both keep their connections to the backend, tell it who
+//! asks and log no requests; both send session tickets, which no caller uses: every handshake is a full one.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+use self::doors::Doors;
+use super::{Bench, Contest, Measure, Side, Target};
+use crate::command;
+use crate::images::{self, Profile};
+
+pub(super) mod apply;
+mod doors;
+mod folder;
+mod processors;
+mod server;
+
+/// Ours against nginx.
+pub(super) struct Gateway;
+
+/// Also under the load of callers with post-quantum keys, which nginx of Debian 12 does not know.
+const MEASURES: &[Measure] = &[
+    Measure { name: "keep-alive requests", unit: "/s", target: Target::RatioAtLeast(0.95) },
+    Measure { name: "CPU per keep-alive request", unit: "us", target: Target::None },
+    Measure { name: "processor of the door, keep-alive", unit: "%", target: Target::None },
+    Measure { name: "CPU per new connection", unit: "us", target: Target::RatioAtMost(1.1) },
+    Measure { name: "new connections", unit: "/s", target: Target::None },
+    Measure { name: "CPU per new connection, ML-KEM", unit: "us", target: Target::None },
+];
+
+/// The program that loads the doors.
+const CALLER: &str = "bench-gateway";
+/// Callers that keep their connections, and callers that do not.
+const KEEPING: &str = "32";
+const CONNECTING: &str = "16";
+
+impl Bench for Gateway {
+    fn name(&self) -> &'static str {
+        "gateway"
+    }
+
+    fn measures(&self) -> &'static [Measure] {
+        MEASURES
+    }
+
+    fn prepare(&self) -> Result<Box<dyn Contest>> {
+        require(&[("nginx", "nginx-light"), ("setpriv", "util-linux"), ("taskset", "util-linux")])?;
+        let gateway = images::compiled(Profile::Dist, &["portcullis-gateway"])?.join("portcullis-gateway");
+        let caller = images::compiled(Profile::Release, &["portcullis-bench"])?.join(CALLER);
+        Ok(Box::new(Doors::opened(&gateway, caller)?))
+    }
+}
+
+/// What the load tells of itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Figures {
+    per_second: f64,
+    cpu_micros: f64,
+    busy_percent: f64,
+}
+
+impl Contest for Doors {
+    fn round(&mut self, side: Side) -> Result<Vec<(&'static str, f64)>> {
+        let kept = figures(self.load(side, &["keep-alive", "--callers", KEEPING])?)?;
+        let fresh = figures(self.load(side, &["connect", "--callers", CONNECTING])?)?;
+        let mut told = vec![
+            ("keep-alive requests", kept.per_second),
+            ("CPU per keep-alive request", kept.cpu_micros),
+            ("processor of the door, keep-alive", kept.busy_percent),
+            ("CPU per new connection", fresh.cpu_micros),
+            ("new connections", fresh.per_second),
+        ];
+        if side == Side::Ours {
+            let hybrid = figures(self.load(side, &["connect", "--callers", CONNECTING, "--hybrid"])?)?;
+            told.push(("CPU per new connection, ML-KEM", hybrid.cpu_micros));
+        }
+        Ok(told)
+    }
+}
+
+fn figures(mut load: Command) -> Result<Figures> {
+    let told = command::output(&mut load)?;
+    serde_json::from_str(&told).with_context(|| format!("the load told no figures: {told}"))
+}
+
+/// Fails where programs are missing, with the packages that have them.
+fn require(programs: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<_> = programs
+        .iter()
+        .filter(|(program, _)| !command::exists(program))
+        .map(|(_, package)| *package)
+        .collect();
+    ensure!(
+        missing.is_empty(),
+        "Debian packages are missing: apt-get install --no-install-recommends {}",
+        missing.join(" ")
+    );
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! `cargo xtask bench apply`: from `kubectl apply` of a Gateway to its first answer over mutual TLS, on a cluster of this
+//! machine with a node, one Gateway after the other. Nobody else does this in a way to compare with: figures are told.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use super::folder::Folder;
+use crate::bench::{Bench, Contest, Measure, Side, Target};
+use crate::cluster::{Cluster, Extent};
+use crate::images::{self, Profile};
+use crate::install::Site;
+use crate::{command, say};
+
+/// Ours alone.
+pub(crate) struct Apply;
+
+const MEASURES: &[Measure] = &[
+    Measure { name: "apply to bundle, p50", unit: "ms", target: Target::None },
+    Measure { name: "apply to first answer, p50", unit: "ms", target: Target::None },
+    Measure { name: "apply to first answer, p99", unit: "ms", target: Target::None },
+];
+const CLUSTER: &str = "bench-apply";
+const NAMESPACE: &str = "bench";
+/// Gateways in a round.
+const GATEWAYS: usize = 20;
+
+impl Bench for Apply {
+    fn name(&self) -> &'static str {
+        "apply"
+    }
+
+    fn measures(&self) -> &'static [Measure] {
+        MEASURES
+    }
+
+    fn prepare(&self) -> Result<Box<dyn Contest>> {
+        let programs = images::compiled(Profile::Release, &["portcullis-bench"])?;
+        let stage = Stage { cluster: Cluster::named(CLUSTER)?, caller: programs.join(super::CALLER) };
+        stage.cluster.down()?;
+        stage.cluster.up(Extent::Node)?;
+        let site = Site::Local(stage.cluster.clone());
+        let new_images = site.bring_images()?;
+        site.install_operator(new_images)?;
+        command::run(&mut stage.cluster.kubectl(["create", "namespace", NAMESPACE])?)?;
+        Ok(Box::new(stage))
+    }
+}
+
+/// The cluster, taken down when dropped.
+struct Stage {
+    cluster: Cluster,
+    caller: PathBuf,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Err(error) = self.cluster.down() {
+            say::note(format!("error: {error:#}"));
+        }
+    }
+}
+
+impl Contest for Stage {
+    fn round(&mut self, side: Side) -> Result<Vec<(&'static str, f64)>> {
+        if side == Side::Peer {
+            return Ok(Vec::new());
+        }
+        let mut bundles = Vec::new();
+        let mut answers = Vec::new();
+        for number in 1..=GATEWAYS {
+            let (bundle, answer) = self.gateway(&format!("door-{number}"))?;
+            bundles.push(bundle);
+            answers.push(answer);
+        }
+        Ok(vec![
+            ("apply to bundle, p50", percentile(&mut bundles, 50)),
+            ("apply to first answer, p50", percentile(&mut answers, 50)),
+            ("apply to first answer, p99", percentile(&mut answers, 99)),
+        ])
+    }
+}
+
+impl Stage {
+    /// One Gateway's life: milliseconds from `kubectl apply` to the bundle and to the first answer.
+    fn gateway(&self, name: &str) -> Result<(f64, f64)> {
+        let (folder, secret) = (Folder::made()?, format!("secret/{name}-client-ci"));
+        let manifest = manifest(name);
+        let began = Instant::now();
+        let mut apply = self.kubectl(&["apply", "-f", "-"])?;
+        command::run_with_input(&mut apply, &manifest)?;
+        for child in [secret.as_str(), &format!("service/{name}")] {
+            command::run(&mut self.kubectl(&["wait", "--for=create", child, "--timeout=30s"])?)?;
+        }
+        let address = ["get", &format!("service/{name}"), "-o", "jsonpath={.spec.clusterIP}"];
+        let address = command::output(&mut self.kubectl(&address)?)?;
+        self.fetch(&secret, folder.path())?;
+        let bundle = began.elapsed();
+        let mut answer = self.cluster.command(&self.caller)?;
+        answer.arg("answer").arg("--bundle").arg(folder.path());
+        answer.args(["--address", &format!("{}:443", address.trim()), "--path", "/healthz"]);
+        answer.args(["--host", &format!("{name}.{NAMESPACE}.svc")]);
+        command::run(&mut answer).with_context(|| self.described(name))?;
+        let answered = began.elapsed();
+        command::run(&mut self.kubectl(&["delete", &format!("gateways.portcullis.dev/{name}")])?)?;
+        Ok((bundle.as_secs_f64() * 1e3, answered.as_secs_f64() * 1e3))
+    }
+
+    /// The three files of a bundle, in one request.
+    fn fetch(&self, secret: &str, folder: &Path) -> Result<()> {
+        const FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
+        let file = |name: &str| format!("{{{{index .data \"{name}\" | base64decode}}}}");
+        let template = format!("go-template={}", FILES.map(file).join("\u{1}"));
+        let told = command::output(&mut self.kubectl(&["get", secret, "-o", &template])?)?;
+        for (name, text) in FILES.iter().zip(told.split('\u{1}')) {
+            fs::write(folder.join(name), text).context("failed to write the bundle")?;
+        }
+        Ok(())
+    }
+
+    fn kubectl(&self, arguments: &[&str]) -> Result<Command> {
+        self.cluster.kubectl(["--namespace", NAMESPACE].into_iter().chain(arguments.iter().copied()))
+    }
+
+    fn described(&self, name: &str) -> String {
+        let told = self.kubectl(&["describe", &format!("gateways.portcullis.dev/{name}")]);
+        told.and_then(|mut describe| command::output(&mut describe)).unwrap_or_default()
+    }
+}
+
+fn manifest(name: &str) -> String {
+    let gateway = serde_json::json!({
+        "apiVersion": "portcullis.dev/v1alpha1",
+        "kind": "Gateway",
+        "metadata": { "name": name },
+        "spec": {
+            "clients": [{ "name": "ci", "user": "ci@bench", "roles": ["user"] }],
+            "backends": [{
+                "name": "api",
+                "match": { "pathPrefix": "/" },
+                "service": { "name": "none", "port": 80 },
+            }],
+        },
+    });
+    gateway.to_string()
+}
+
+/// The nearest rank.
+fn percentile(figures: &mut [f64], percent: usize) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let rank = (figures.len() * percent).div_ceil(100);
+    figures.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_the_nearest_rank() {
+        let mut figures: Vec<f64> = (1..=20).rev().map(f64::from).collect();
+        assert!((percentile(&mut figures, 50) - 10.0).abs() < 1e-9);
+        assert!((percentile(&mut figures, 99) - 20.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,159 @@
+//! The two doors and the backend behind both, started.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::folder::Folder;
+use super::processors::Processors;
+use super::server::Server;
+use crate::bench::Side;
+use crate::{command, wait};
+
+/// How long a server may take to listen.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Keep-alive without end, and as many connections as there may be.
+const HEAD: &str = "
+daemon off; master_process off; pid PREFIX/NAME.pid; error_log PREFIX/NAME.log warn;
+worker_rlimit_nofile 8192;
+events { worker_connections 4096; }
+http {
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 300s;
+  client_body_temp_path PREFIX/NAME-body; proxy_temp_path PREFIX/NAME-proxy;
+  fastcgi_temp_path PREFIX/NAME-fastcgi; uwsgi_temp_path PREFIX/NAME-uwsgi; scgi_temp_path PREFIX/NAME-scgi;
+";
+
+/// Answers everything with a few bytes.
+const BACKEND: &str = "
+  server { listen 127.0.0.1:PORT backlog=4096; location / { return 200 'portcullis\\n'; } }
+}
+";
+
+/// The same door as ours. The user is a constant here, where ours looks for it among the Gateway's clients.
+const PEER: &str = "
+  upstream backend { server 127.0.0.1:BACKEND; keepalive 512; keepalive_requests 1000000000; }
+  server {
+    listen 127.0.0.1:PORT ssl backlog=4096;
+    ssl_certificate PREFIX/server/tls.crt; ssl_certificate_key PREFIX/server/tls.key; ssl_protocols TLSv1.3;
+    ssl_client_certificate PREFIX/server/ca.crt; ssl_verify_client on; ssl_verify_depth 1;
+    location / {
+      proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection '';
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Host $host;
+      proxy_set_header X-Portcullis-User 'ci@shop';
+      proxy_set_header X-Portcullis-Roles 'user';
+    }
+  }
+}
+";
+
+/// Ends all of them when dropped.
+pub(super) struct Doors {
+    ours: (Server, SocketAddr),
+    peer: (Server, SocketAddr),
+    backend: Server,
+    caller: PathBuf,
+    processors: Processors,
+    folder: Folder,
+}
+
+impl Doors {
+    /// Starts everything and waits until both doors answer.
+    pub(super) fn opened(gateway: &Path, caller: PathBuf) -> Result<Self> {
+        let processors = Processors::divided()?;
+        let folder = Folder::made()?;
+        let [ours, peer, inside] = ports()?;
+        let port = inside.port().to_string();
+        command::run(Command::new(&caller).arg("credentials").arg(folder.path()).args(["--backend", &port]))?;
+        let backend = nginx(&folder, &processors.others, "backend", &BACKEND.replace("PORT", &port))?;
+        let text = PEER.replace("PORT", &peer.port().to_string()).replace("BACKEND", &port);
+        let peer_runs = nginx(&folder, &processors.door, "peer", &text)?;
+        let ours_runs = started(&folder, &processors.door, gateway, ours)?;
+        let mut doors =
+            Self { ours: (ours_runs, ours), peer: (peer_runs, peer), backend, caller, processors, folder };
+        wait::until("the doors", LIMIT, || {
+            doors.check()?;
+            let sides = [Side::Ours, Side::Peer];
+            Ok(sides.into_iter().all(|side| command::succeeds(&mut doors.ask(side))).then_some(()))
+        })?;
+        Ok(doors)
+    }
+
+    /// A load on one of them.
+    pub(super) fn load(&mut self, side: Side, arguments: &[&str]) -> Result<Command> {
+        self.check()?;
+        let (pid, _) = self.side(side);
+        let mut load = self.call(side, "load");
+        load.args(arguments).args(["--pid", &pid.to_string()]);
+        Ok(load)
+    }
+
+    fn ask(&self, side: Side) -> Command {
+        let mut ask = self.call(side, "answer");
+        ask.args(["--limit", "2"]);
+        ask
+    }
+
+    fn call(&self, side: Side, task: &str) -> Command {
+        let (_, address) = self.side(side);
+        let mut call = Command::new("taskset");
+        call.args(["--cpu-list", &self.processors.others]).arg(&self.caller).arg(task).arg("--bundle");
+        call.arg(self.folder.path().join("client")).args(["--address", &address.to_string()]);
+        call
+    }
+
+    fn side(&self, side: Side) -> (u32, SocketAddr) {
+        let (server, address) = if side == Side::Ours { &self.ours } else { &self.peer };
+        (server.pid(), *address)
+    }
+
+    fn check(&mut self) -> Result<()> {
+        [&mut self.ours.0, &mut self.peer.0, &mut self.backend].into_iter().try_for_each(Server::check)
+    }
+}
+
+fn nginx(folder: &Folder, processors: &str, name: &str, text: &str) -> Result<Server> {
+    let prefix = folder.path().to_string_lossy();
+    let text = [HEAD, text].concat().replace("PREFIX", &prefix).replace("NAME", name);
+    let file = folder.path().join(format!("{name}.conf"));
+    fs::write(&file, text).with_context(|| format!("failed to write {}", file.display()))?;
+    let log = folder.path().join(format!("{name}.log"));
+    let arguments = [OsStr::new("-p"), folder.path().as_os_str(), OsStr::new("-c"), file.as_os_str()];
+    Server::started(processors, "nginx", &arguments, &log)
+}
+
+/// Ours, with nothing set that a pod on one processor would not have.
+fn started(folder: &Folder, processors: &str, program: &Path, address: SocketAddr) -> Result<Server> {
+    let at = |name: &str| folder.path().join(name);
+    let (snapshot, tls, address) = (at("snapshot.json"), at("server"), address.to_string());
+    let arguments = [
+        OsStr::new("--snapshot"),
+        snapshot.as_os_str(),
+        OsStr::new("--tls-dir"),
+        tls.as_os_str(),
+        OsStr::new("--listen"),
+        OsStr::new(&address),
+        OsStr::new("--health-listen=127.0.0.1:0"),
+        OsStr::new("--metrics-listen=127.0.0.1:0"),
+    ];
+    Server::started(processors, program, &arguments, &at("ours.log"))
+}
+
+/// Addresses that nobody listens on.
+fn ports() -> Result<[SocketAddr; 3]> {
+    let held: [TcpListener; 3] = [listen()?, listen()?, listen()?];
+    let [one, other, third] = held.each_ref().map(TcpListener::local_addr);
+    Ok([one?, other?, third?])
+}
+
+fn listen() -> Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", 0)).context("failed to find a free port")
+}
