@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use super::service::ControlService;
@@ -29,8 +29,8 @@ const LIFETIME: time::Duration = time::Duration::days(7);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How often both sides ask whether the other is alive, and how long the answer may take.
 const PING: Duration = Duration::from_secs(5);
-/// Handshaken connections that wait to be served.
-const BACKLOG: usize = 128;
+/// Handshakes at a time; more wait to be accepted.
+const HANDSHAKES: usize = 256;
 
 /// Why the port cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -118,35 +118,18 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     tls.config()?;
-    let (ready, connections) = tokio::sync::mpsc::channel(BACKLOG);
-    let accepting = stop.child_token();
-    let accept = accepting.clone().run_until_cancelled_owned(async move {
-        let mut incoming = TcpListenerStream::new(listener);
-        while let Some(connection) = incoming.next().await {
-            let (Ok(stream), Ok(config)) = (connection, tls.config()) else { continue };
-            let ready = ready.clone();
-            tokio::spawn(async move {
-                if let Some(stream) = handshake(stream, config).await {
-                    // Fails only when the server is gone.
-                    drop(ready.send(Ok::<_, std::io::Error>(stream)).await);
-                }
-            });
-        }
-    });
+    let connections = TcpListenerStream::new(listener)
+        .map(move |connection| {
+            let config = tls.config();
+            async move { handshake(connection.ok()?, config.ok()?).await }
+        })
+        .buffer_unordered(HANDSHAKES)
+        .filter_map(|stream| std::future::ready(stream.map(Ok::<_, std::io::Error>)));
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(PING))
         .http2_keepalive_timeout(Some(PING))
-        .add_service(ControlServer::new(service))
-        .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.cancelled_owned());
-    let (end, _) = tokio::join!(
-        async {
-            let end = server.await;
-            accepting.cancel();
-            end
-        },
-        accept
-    );
-    Ok(end?)
+        .add_service(ControlServer::new(service));
+    Ok(server.serve_with_incoming_shutdown(connections, stop.cancelled_owned()).await?)
 }
 
 async fn handshake(stream: TcpStream, config: Arc<ServerConfig>) -> Option<TlsStream<TcpStream>> {
