@@ -65,6 +65,7 @@ pub struct GatewaySpec {
     /// What stands behind the door. A gRPC service wins over a path; of paths, the longest wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.match == b.match))").message("two backends match the same requests: give each a pathPrefix or grpcService of its own"))]
     pub backends: Vec<backend::Backend>,
 
     /// The Service in front of the replicas.

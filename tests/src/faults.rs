@@ -1,6 +1,7 @@
 //! A layer in front of the operator's client that counts writes and lets one of them fail, in every way that a write
 //! can. Leases don't count: they are about time, not about Gateways.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +11,7 @@ use http_body_util::{Either, Full};
 use hyper::body::Bytes;
 use kube::client::Body;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
 /// What befalls a write.
@@ -46,7 +48,9 @@ impl Fault {
 pub struct Script {
     /// The number of the write (from 0), and what befalls it.
     fault: Option<(usize, Fault)>,
-    writes: Mutex<Vec<String>>,
+    writes: Mutex<Vec<(Instant, String)>>,
+    forbidden: Mutex<Vec<String>>,
+    asked: Mutex<BTreeSet<(String, String)>>,
     struck: AtomicBool,
     /// Told when the operator is to be gone.
     pub stop: Notify,
@@ -60,7 +64,22 @@ impl Script {
 
     /// The writes so far: method and path.
     pub fn writes(&self) -> Vec<String> {
-        self.writes.lock().unwrap().clone()
+        self.writes.lock().unwrap().iter().map(|(_, write)| write.clone()).collect()
+    }
+
+    /// When the writes so far were sent.
+    pub fn moments(&self) -> Vec<Instant> {
+        self.writes.lock().unwrap().iter().map(|(at, _)| *at).collect()
+    }
+
+    /// Whatever was answered with 403: method and path.
+    pub fn forbidden(&self) -> Vec<String> {
+        self.forbidden.lock().unwrap().clone()
+    }
+
+    /// Every kind of request so far: RBAC's verb, and the resource with its group.
+    pub fn asked(&self) -> BTreeSet<(String, String)> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// Whether the write that was to fail has come.
@@ -70,12 +89,13 @@ impl Script {
 
     fn next(&self, request: &Request<Body>) -> Option<Fault> {
         let path = request.uri().path();
+        self.asked.lock().unwrap().extend(asked(request));
         if *request.method() == Method::GET || path.contains("/leases") {
             return None;
         }
         let mut writes = self.writes.lock().unwrap();
         let number = writes.len();
-        writes.push(format!("{} {path}", request.method()));
+        writes.push((Instant::now(), format!("{} {path}", request.method())));
         let (_, fault) = self.fault.filter(|(at, _)| *at == number)?;
         self.struck.store(true, Ordering::SeqCst);
         Some(fault)
@@ -126,9 +146,13 @@ where
             script.stop.notify_one();
             return Box::pin(std::future::pending());
         }
+        let what = format!("{} {}", request.method(), request.uri());
         let sent = self.inner.call(request);
         Box::pin(async move {
             let answer = sent.await.map_err(Into::into)?;
+            if answer.status() == StatusCode::FORBIDDEN {
+                script.forbidden.lock().unwrap().push(what);
+            }
             match fault {
                 Some(Fault::StopAfter) => {
                     script.stop.notify_one();
@@ -139,6 +163,35 @@ where
             }
         })
     }
+}
+
+/// What RBAC calls a request: the verb, and GROUP/RESOURCE[/SUBRESOURCE].
+fn asked(request: &Request<Body>) -> Option<(String, String)> {
+    let segments: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
+    let (group, rest) = match segments.as_slice() {
+        ["api", _, rest @ ..] => ("", rest),
+        ["apis", group, _, rest @ ..] => (*group, rest),
+        _ => return None,
+    };
+    let rest = if let ["namespaces", _, rest @ ..] = rest { rest } else { rest };
+    let (resource, named) = match rest {
+        [resource] => ((*resource).to_owned(), false),
+        [resource, _] => ((*resource).to_owned(), true),
+        [resource, _, sub @ ..] => (format!("{resource}/{}", sub.join("/")), true),
+        [] => return None,
+    };
+    let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+    let verb = match (request.method().as_str(), named) {
+        ("GET", true) => "get",
+        ("GET", false) if watches => "watch",
+        ("GET", false) => "list",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", true) => "delete",
+        _ => "deletecollection",
+    };
+    Some((verb.to_owned(), format!("{group}/{resource}")))
 }
 
 fn refusal<B>(fault: Fault) -> Option<Response<Either<B, Full<Bytes>>>> {

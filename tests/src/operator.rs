@@ -1,8 +1,12 @@
 //! The operator in-process, with a runtime of its own: it can be stopped politely, or be gone from one moment to the
 //! next as after `kill -9`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use portcullis_operator::clock::{Clock, SystemClock};
@@ -20,6 +24,10 @@ pub struct Operator {
     run: Option<JoinHandle<anyhow::Result<()>>>,
     /// What became of its writes.
     pub script: Arc<Script>,
+    /// Where its control channel listens.
+    pub control: SocketAddr,
+    /// Where /healthz, /readyz and /metrics are.
+    pub http: SocketAddr,
 }
 
 impl Operator {
@@ -40,9 +48,21 @@ impl Operator {
         script: Arc<Script>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let config = crate::config().await;
+        Self::start_as(crate::config().await, namespace, change, script, clock).await
+    }
+
+    /// Starts one that is somebody else to the API server.
+    pub async fn start_as(
+        config: Config,
+        namespace: &str,
+        change: impl FnOnce(&mut Options),
+        script: Arc<Script>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let mut options = options(namespace);
+        (options.control_listen, options.http_listen) = (free_port(), free_port());
         change(&mut options);
+        let (control, http) = (options.control_listen, options.http_listen);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let stop = CancellationToken::new();
@@ -51,7 +71,7 @@ impl Operator {
             let client = meddled(config, &layer)?;
             portcullis_operator::run(client, options, clock, token).await
         });
-        Self { runtime: Some(runtime), stop, run: Some(run), script }
+        Self { runtime: Some(runtime), stop, run: Some(run), script, control, http }
     }
 
     /// Stops it politely: it ends what it has begun and gives its lease back.
@@ -59,6 +79,18 @@ impl Operator {
         self.stop.cancel();
         let run = self.run.take().unwrap();
         tokio::time::timeout(crate::PATIENCE, run).await.expect("it stops in time").unwrap().unwrap();
+    }
+
+    /// What one of its pages says, and with which status; waits until it listens.
+    pub async fn page(&self, path: &str) -> (u16, String) {
+        let began = tokio::time::Instant::now();
+        loop {
+            match get(self.http, path).await {
+                Ok(page) => return page,
+                Err(error) => assert!(began.elapsed() < crate::PATIENCE, "{path}: {error}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
     }
 
     /// From one moment to the next it is gone.
@@ -73,6 +105,23 @@ impl Drop for Operator {
             runtime.shutdown_background();
         }
     }
+}
+
+/// A port that nobody listens on now; the operator's options take no port of its own choice back.
+fn free_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+    let stream = TokioIo::new(tokio::net::TcpStream::connect(address).await?);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get(path).header("host", "operator").body(Empty::<Bytes>::new())?;
+    let answer = sender.send_request(request).await?;
+    let (status, body) = (answer.status().as_u16(), answer.into_body().collect().await?.to_bytes());
+    drop(sender);
+    connection.abort();
+    Ok((status, String::from_utf8(body.to_vec())?))
 }
 
 fn meddled(config: Config, layer: &Meddler) -> anyhow::Result<Client> {

@@ -28,7 +28,7 @@ struct Case(&'static str, &'static str);
 
 const BACKEND: &str = "backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}";
 
-/// Refusals of specs, as files of YAML and text beside this one.
+/// The table beside this file.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for entry in include_str!("api_schema.txt").split("\n\n") {
@@ -106,8 +106,5 @@ async fn two_clients_of_one_name_are_refused_by_server_side_apply_too() {
     let client = client().await;
     let namespace = namespace(&client).await;
     let said = apply(&client, &namespace, "door", "clients: [{name: a}, {name: a}]").await.unwrap_err();
-    assert!(
-        said.to_string().contains(".spec.clients: duplicate entries for key [name=\"a\"]"),
-        "{said}"
-    );
+    assert!(said.to_string().contains(".spec.clients: duplicate entries for key [name=\"a\"]"), "{said}");
 }

@@ -55,7 +55,7 @@ pub struct BackendMatch {
     /// This path and everything below it, by whole segments: /api takes /api and /api/x, not /apix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^/[!-~]*$') && !self.contains('//') && !self.contains('?') && !self.contains('#')").message("pathPrefix is a path that begins with '/', without query, such as /api"))]
+    #[x_kube(validation = Rule::new("self.matches('^/[!-~]*$') && !self.contains('//') && !self.contains('?') && !self.contains('#')").message("pathPrefix is a path that begins with '/', without query and without '//', such as /api"))]
     pub path_prefix: Option<String>,
 
     /// The full name of a gRPC service, such as helloworld.Greeter.
@@ -66,11 +66,12 @@ pub struct BackendMatch {
 }
 
 /// A Service in the Gateway's namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceTarget {
     /// The Service's name.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("service.name is the name of a Service in the Gateway's own namespace, such as api, without namespace or domain"))]
     pub name: String,
     /// One of its ports, by number.
     #[schemars(range(min = 1, max = 65535))]
@@ -103,13 +104,13 @@ pub struct Timeouts {
     /// For a connection to open: minutes, seconds and milliseconds, such as 5s.
     #[serde(default = "five_seconds")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self) > duration('0s') && duration(self) <= duration('1h')").message("connect is a time between 1ms and 1h, such as 5s"))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}([.][0-9]{1,3})?s)?([0-9]{1,9}ms)?$') && duration(self) >= duration('1ms') && duration(self) <= duration('1h')").message("connect is a time between 1ms and 1h, such as 5s"))]
     pub connect: String,
 
     /// For the header of the response; 0s waits for ever. Without it: 60s for a path, 0s for a grpcService.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$')").message("request is written in hours, minutes, seconds and milliseconds, such as 60s or 500ms"))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}([.][0-9]{1,3})?s)?([0-9]{1,9}ms)?$') && duration(self) <= duration('24h')").message("request is a time up to 24h, in hours, minutes, seconds and milliseconds, such as 60s or 500ms; 0s waits for ever"))]
     pub request: Option<String>,
 }
 

@@ -6,10 +6,6 @@ use serde::{Deserialize, Serialize};
 /// A client of the Gateway, with a certificate bundle of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("duration(self.duration) >= duration('1h') && duration(self.duration) <= duration('8760h')")
-        .message("a client's duration must be between 1h and 8760h (a year), such as 720h")
-)]
 pub struct Client {
     /// Names the client in its certificate, and its Secret: `<gateway>-client-<name>`.
     #[schemars(length(min = 1, max = 63))]
@@ -31,7 +27,7 @@ pub struct Client {
     /// How long its certificate is valid: hours, minutes and seconds. Renewed in its Secret at two thirds.
     #[serde(default = "month")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(h|m|s))+$')").message("duration is written in hours, minutes and seconds, such as 720h"))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$') && duration(self) >= duration('1h') && duration(self) <= duration('8760h')").message("a client's duration is a time between 1h and 8760h (a year), in hours, minutes and seconds, such as 720h"))]
     pub duration: String,
 }
 

@@ -1,0 +1,153 @@
+//! A gateway's replica as the operator meets it, without the gateway: a pod that is written straight to the API server,
+//! and a client of the control channel with whatever certificate the test likes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use portcullis_contract::control::control_client::ControlClient;
+use portcullis_contract::control::instruction::Instruction as Told;
+use portcullis_contract::control::report::Report as Said;
+use portcullis_contract::control::{Acknowledged, Hello, Instruction, Rejected, Report, Snapshot};
+use portcullis_contract::files;
+use portcullis_contract::snapshot;
+use portcullis_operator::names;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
+use tonic::{Status, Streaming};
+
+/// What a replica shows and trusts on the control channel.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Certificate and key; None: it shows none.
+    pub own: Option<(String, String)>,
+    /// The roots that it trusts.
+    pub trusted: String,
+    /// The name that it expects.
+    pub host: String,
+}
+
+impl Credentials {
+    /// From the server Secret that the operator wrote for a Gateway; its control channel goes by its usual name.
+    pub async fn of(client: &Client, namespace: &str, gateway: &str) -> Self {
+        let data = secret(client, namespace, &names::server_secret(gateway)).await;
+        Self {
+            own: Some((data[files::CONTROL_CERTIFICATE].clone(), data[files::CONTROL_KEY].clone())),
+            trusted: data[files::CONTROL_CA].clone(),
+            host: format!("portcullis-operator.{namespace}.svc"),
+        }
+    }
+
+    /// The same, showing the bundle of a client of the Gateway.
+    pub async fn with_bundle(self, client: &Client, namespace: &str, name: &str) -> Self {
+        let data = secret(client, namespace, name).await;
+        Self { own: Some((data[files::SERVER_CERTIFICATE].clone(), data[files::SERVER_KEY].clone())), ..self }
+    }
+}
+
+/// What is in a Secret, as text.
+pub async fn secret(client: &Client, namespace: &str, name: &str) -> BTreeMap<String, String> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let data = secrets.get(name).await.expect("the Secret is there").data.unwrap_or_default();
+    data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).expect("it is PEM"))).collect()
+}
+
+/// An attached replica.
+pub struct Replica {
+    say: mpsc::Sender<Report>,
+    told: Streaming<Instruction>,
+}
+
+impl Replica {
+    /// Dials the operator and says Hello for a pod.
+    pub async fn attach(address: SocketAddr, shows: &Credentials, pod: &str) -> Result<Self, Status> {
+        let mut tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&shows.trusted))
+            .domain_name(&shows.host);
+        if let Some((certificate, key)) = &shows.own {
+            tls = tls.identity(Identity::from_pem(certificate, key));
+        }
+        let endpoint = Channel::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap();
+        let refused = |error: tonic::transport::Error| Status::unknown(format!("{error:?}"));
+        let mut client = ControlClient::new(endpoint.connect().await.map_err(refused)?);
+        let (say, reports) = mpsc::channel(8);
+        let hello = Hello { pod: pod.to_owned(), binary_version: "test".to_owned() };
+        say.send(Report { report: Some(Said::Hello(hello)) }).await.expect("the receiver is here");
+        let told = client.attach(ReceiverStream::new(reports)).await?.into_inner();
+        Ok(Self { say, told })
+    }
+
+    /// The next instruction; None where the operator let go.
+    pub async fn told(&mut self) -> Option<Told> {
+        let told = tokio::time::timeout(crate::PATIENCE, self.told.message()).await.expect("in time");
+        told.ok().flatten().and_then(|it| it.instruction)
+    }
+
+    /// The next snapshot, with its version checked against its bytes.
+    pub async fn snapshot(&mut self) -> (Snapshot, snapshot::Snapshot) {
+        let Some(Told::Snapshot(told)) = self.told().await else { panic!("expected a snapshot") };
+        assert_eq!(told.version, snapshot::version(&told.json));
+        let read = snapshot::Snapshot::from_json(&told.json).expect("it is a snapshot");
+        (told, read)
+    }
+
+    /// Says that it serves a version, with a certificate.
+    pub async fn acknowledge(&self, version: &str, fingerprint: &str) {
+        let (version, served_fingerprint) = (version.to_owned(), fingerprint.to_owned());
+        self.say(Said::Acknowledged(Acknowledged { version, served_fingerprint })).await;
+    }
+
+    /// Takes the next snapshot and serves it.
+    pub async fn serve_next(&mut self) {
+        let (told, read) = self.snapshot().await;
+        self.acknowledge(&told.version, &read.server_fingerprint).await;
+    }
+
+    /// Refuses a version.
+    pub async fn reject(&self, version: &str, reason: &str) {
+        let (version, reason) = (version.to_owned(), reason.to_owned());
+        self.say(Said::Rejected(Rejected { version, reason })).await;
+    }
+
+    async fn say(&self, report: Said) {
+        self.say.send(Report { report: Some(report) }).await.expect("the call is open");
+    }
+}
+
+/// Writes a pod of a Gateway, as the controllers would, and says for the kubelet that it is ready.
+pub async fn ready_pod(client: &Client, namespace: &str, gateway: &str, name: &str) {
+    let account: ServiceAccount =
+        serde_json::from_value(json!({ "metadata": { "name": "default" } })).unwrap();
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    match accounts.create(&PostParams::default(), &account).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(error) => panic!("{error}"),
+    }
+    let pod = json!({
+        "metadata": { "name": name, "labels": names::labels(gateway) },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "containers": [{ "name": "gateway", "image": "localhost/portcullis-gateway:dev" }],
+        },
+    });
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap())
+        .await
+        .expect("a pod can be made");
+    set_ready(client, namespace, name, true).await;
+}
+
+/// Says for the kubelet whether a pod is ready.
+pub async fn set_ready(client: &Client, namespace: &str, pod: &str, ready: bool) {
+    let status = if ready { "True" } else { "False" };
+    let patch: Value = json!({ "status": { "conditions": [{ "type": "Ready", "status": status }] } });
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    pods.patch_status(pod, &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+        .expect("a status can be set");
+}

@@ -1,0 +1,122 @@
+//! The examples: each is taken by the API server as it stands and carried out by the operator, and together they show
+//! every field that there is.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray,
+};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, ValidationDirective};
+use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
+use kube::{Client, discovery};
+use portcullis_api::Gateway;
+use portcullis_tests::operator::Operator;
+use portcullis_tests::{client, condition, namespace, until};
+use serde_json::Value;
+
+/// Every file of `manifests/examples`, by name.
+fn examples() -> Vec<(String, Vec<Value>)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/examples");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
+    files.sort();
+    let read = |path: &std::path::PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let documents = serde_norway::Deserializer::from_str(&text);
+        let documents = documents.map(|it| serde::Deserialize::deserialize(it).unwrap()).collect();
+        (path.file_name().unwrap().to_string_lossy().into_owned(), documents)
+    };
+    files.iter().filter(|path| path.extension().is_some_and(|it| it == "yaml")).map(read).collect()
+}
+
+/// Applies a document in a namespace, strictly.
+async fn apply_strictly(client: &Client, namespace: &str, document: &Value) -> Result<(), kube::Error> {
+    let types: TypeMeta = serde_json::from_value(document.clone()).unwrap();
+    let kind = GroupVersionKind::try_from(&types).unwrap();
+    let (resource, _): (ApiResource, _) = discovery::pinned_kind(client, &kind).await?;
+    let mut document = document.clone();
+    document["metadata"]["namespace"] = namespace.into();
+    let name = document["metadata"]["name"].as_str().unwrap();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let params =
+        PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::apply("admin") };
+    api.patch(name, &params, &Patch::Apply(&document)).await.map(drop)
+}
+
+#[tokio::test]
+async fn every_example_is_taken_as_it_stands_and_carried_out() {
+    let client = client().await;
+    for (file, documents) in examples() {
+        let namespace = namespace(&client).await;
+        let operator = Operator::start(&namespace).await;
+        // The test has a namespace of its own.
+        for document in documents.iter().filter(|it| it["kind"] != "Namespace") {
+            let applied = apply_strictly(&client, &namespace, document).await;
+            applied.unwrap_or_else(|error| panic!("{file}: {error}"));
+        }
+        for document in documents.iter().filter(|it| it["kind"] == "Gateway") {
+            let name = document["metadata"]["name"].as_str().unwrap();
+            let suspended = document["spec"]["suspend"] == true;
+            let holds = |gateway: &Gateway, kind: &str, reason: &str| {
+                condition(gateway, kind).is_some_and(|it| it.0 == "True" && it.1 == reason)
+            };
+            until(&client, &namespace, name, |gateway| {
+                if suspended {
+                    return holds(gateway, "Accepted", "Suspended");
+                }
+                holds(gateway, "Accepted", "Accepted")
+                    && holds(gateway, "CertificatesReady", "Issued")
+                    && holds(gateway, "ResolvedRefs", "ResolvedRefs")
+            })
+            .await;
+        }
+        operator.stop().await;
+    }
+}
+
+#[test]
+fn every_field_of_every_spec_is_in_an_example() {
+    let shown: BTreeSet<String> = examples().iter().flat_map(|(_, it)| it).flat_map(shown_fields).collect();
+    for crd in portcullis_api::crd::all() {
+        let kind = &crd.spec.names.kind;
+        for version in &crd.spec.versions {
+            let schema = version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+            let mut fields = BTreeSet::new();
+            collect(&schema.properties.as_ref().unwrap()["spec"], &format!("{kind}.spec"), &mut fields);
+            assert!(fields.len() > 30, "{fields:#?}");
+            let missing: Vec<_> = fields.difference(&shown).collect();
+            assert!(missing.is_empty(), "in no file of manifests/examples: {missing:#?}");
+        }
+    }
+}
+
+/// The paths of all properties below a schema; what it leaves open has none.
+fn collect(schema: &JSONSchemaProps, path: &str, fields: &mut BTreeSet<String>) {
+    for (name, property) in schema.properties.iter().flatten() {
+        let path = format!("{path}.{name}");
+        collect(property, &path, fields);
+        fields.insert(path);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+        collect(items, path, fields);
+    }
+}
+
+/// The paths of everything that a document sets.
+fn shown_fields(document: &Value) -> BTreeSet<String> {
+    fn walk(value: &Value, path: &str, fields: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(map) => {
+                for (name, value) in map {
+                    let path = format!("{path}.{name}");
+                    walk(value, &path, fields);
+                    fields.insert(path);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(item, path, fields)),
+            _ => {}
+        }
+    }
+    let mut fields = BTreeSet::new();
+    walk(document, document["kind"].as_str().unwrap_or_default(), &mut fields);
+    fields
+}

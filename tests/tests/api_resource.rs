@@ -1,0 +1,117 @@
+//! How the API server fills in, shows and splits a Gateway.
+
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, discovery};
+use portcullis_api::Gateway;
+use portcullis_tests::operator::Operator;
+use portcullis_tests::{apply, client, is, namespace, until};
+use serde_json::{Value, json};
+
+/// The Gateways of a namespace as `kubectl get` is handed them.
+async fn table(client: &Client, namespace: &str) -> Value {
+    let path = format!("/apis/portcullis.dev/v1alpha1/namespaces/{namespace}/gateways");
+    let request = http::Request::get(path).header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+    client.request(request.body(Vec::new()).unwrap()).await.unwrap()
+}
+
+/// Columns of a table up to a priority (0: normal, 1: wide), and the cells of its only row.
+fn shown(table: &Value, priority: i64) -> Vec<(String, Value)> {
+    let columns = table["columnDefinitions"].as_array().unwrap().iter();
+    let cells = table["rows"][0]["cells"].as_array().unwrap();
+    let shown = columns.zip(cells).filter(|(column, _)| column["priority"].as_i64().unwrap() <= priority);
+    shown.map(|(column, cell)| (column["name"].as_str().unwrap().to_uppercase(), cell.clone())).collect()
+}
+
+#[tokio::test]
+async fn a_minimal_spec_is_stored_with_every_default() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let spec = "
+clients: [{name: alice}]
+backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}}]
+";
+    let gateway = apply(&client, &namespace, "door", spec).await.unwrap();
+    let path = format!("/apis/portcullis.dev/v1alpha1/namespaces/{namespace}/gateways/door");
+    let stored: Value = client.request(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
+    let expected = json!({
+        "access": { "mode": "MutualTLS" },
+        "pki": { "server": { "duration": "168h" } },
+        "clients": [{ "name": "alice", "duration": "720h" }],
+        "backends": [{
+            "name": "api",
+            "match": { "pathPrefix": "/" },
+            "service": { "name": "api", "port": 80 },
+            "timeouts": { "connect": "5s" },
+            "forwardClientCertificate": false,
+        }],
+        "service": { "type": "ClusterIP", "port": 443 },
+        "replicas": 2,
+        "logLevel": "Info",
+        "suspend": false,
+    });
+    assert_eq!(stored["spec"], expected);
+    let understood = serde_json::to_value(&gateway.spec).unwrap();
+    assert_eq!(understood, expected, "our own types say the same");
+}
+
+#[tokio::test]
+async fn the_columns_tell_mode_endpoint_and_readiness_and_wide_ones_why_and_how_long() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let operator = Operator::start(&namespace).await;
+    apply(&client, &namespace, "door", "clients: []").await.unwrap();
+    let gateway = until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
+    operator.stop().await;
+    let expiry = gateway.status.unwrap().server_certificate.unwrap().not_after;
+    let table = table(&client, &namespace).await;
+    let mut normal = shown(&table, 0);
+    let age = normal.pop().unwrap();
+    assert_eq!(age.0, "AGE");
+    assert!(age.1.as_str().is_some_and(|age| age.ends_with('s')), "{age:?}");
+    let endpoint = format!("https://door.{namespace}.svc:443");
+    let row = |cells: &[(&str, &str)]| -> Vec<(String, Value)> {
+        cells.iter().map(|(name, cell)| ((*name).to_owned(), json!(cell))).collect()
+    };
+    assert_eq!(
+        normal,
+        row(&[("NAME", "door"), ("MODE", "MutualTLS"), ("ENDPOINT", &endpoint), ("READY", "False")])
+    );
+    let mut wide = shown(&table, 1);
+    assert_eq!(wide.pop().unwrap().0, "AGE");
+    assert_eq!(wide[4..], row(&[("REASON", "ReplicasNotReady"), ("CERT-EXPIRY", &expiry)]));
+}
+
+#[tokio::test]
+async fn a_gateway_goes_by_its_short_name_and_stands_in_the_category() {
+    let client = client().await;
+    namespace(&client).await;
+    let group = discovery::group(&client, portcullis_api::GROUP).await.unwrap();
+    let (gateway, capabilities) = group.recommended_kind("Gateway").unwrap();
+    assert_eq!(gateway.plural, "gateways");
+    assert_eq!(gateway.version, "v1alpha1");
+    assert!(capabilities.subresources.iter().any(|(it, _)| it.plural == "status"));
+    let listed = client.list_api_group_resources("portcullis.dev/v1alpha1").await.unwrap();
+    let listed = listed.resources.into_iter().find(|it| it.name == "gateways").unwrap();
+    assert_eq!(listed.short_names, Some(vec!["pgw".to_owned()]));
+    assert_eq!(listed.categories, Some(vec!["portcullis".to_owned()]));
+    assert!(listed.namespaced);
+}
+
+#[tokio::test]
+async fn whoever_writes_the_spec_does_not_write_the_status_and_the_other_way_round() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let before = apply(&client, &namespace, "door", "replicas: 3").await.unwrap();
+    let api: Api<Gateway> = Api::namespaced(client.clone(), &namespace);
+    let both = json!({ "spec": { "replicas": 5 }, "status": { "endpoint": "https://elsewhere:443" } });
+    let after = api.patch("door", &PatchParams::default(), &Patch::Merge(&both)).await.unwrap();
+    assert_eq!(after.spec.replicas, 5);
+    assert_eq!(after.status, before.status, "the spec's writer leaves the status alone");
+    assert_eq!(after.metadata.generation, Some(2));
+
+    let both = json!({ "spec": { "replicas": 7 }, "status": { "endpoint": "https://door:443" } });
+    let after = api.patch_status("door", &PatchParams::default(), &Patch::Merge(&both)).await.unwrap();
+    assert_eq!(after.spec.replicas, 5, "the status's writer leaves the spec alone");
+    assert_eq!(after.status.unwrap().endpoint.unwrap(), "https://door:443");
+    assert_eq!(after.metadata.generation, Some(2), "a status is no new generation");
+}
