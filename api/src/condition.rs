@@ -61,6 +61,8 @@ pub enum Reason {
     AuthorityUnusable,
     /// A write to the API server failed.
     WriteFailed,
+    /// `CertificatesReady`: a certificate could not be issued.
+    IssuingFailed,
     /// `Programmed`: every ready replica has acknowledged.
     Programmed,
     /// `Programmed`: not every ready replica has acknowledged yet.
@@ -94,6 +96,7 @@ impl Reason {
             Self::AuthorityMissing => "AuthorityMissing",
             Self::AuthorityUnusable => "AuthorityUnusable",
             Self::WriteFailed => "WriteFailed",
+            Self::IssuingFailed => "IssuingFailed",
             Self::Programmed => "Programmed",
             Self::WaitingForReplicas => "WaitingForReplicas",
             Self::Rejected => "Rejected",

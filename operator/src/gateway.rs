@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 use portcullis_api::Gateway;
+use portcullis_api::condition::Reason;
 
+use crate::cause::chain;
 use crate::context::Context;
-use crate::world::Key;
-use crate::{moment, writer};
+use crate::world::{Key, Kind};
+use crate::{moment, names, writer};
 
 pub mod apply;
 pub mod events;
@@ -75,14 +77,18 @@ async fn carry_out(ctx: &Context, gateway: &Gateway, observed: &observe::Observe
         gateway.status.as_ref().and_then(|status| status.ca.as_ref()).map(|ca| ca.fingerprint.as_str());
     let plan = match plan(&accepted, observed, &ctx.settings, recorded, ctx.clock.now(), ctx.mint.as_ref()) {
         Ok(plan) => plan,
-        Err(error) => return Outcome::Unplanned(apply::chain(&error)),
+        Err(error) => return Outcome::Unplanned(chain(&error)),
     };
     for note in &plan.certificates.notes {
         tracing::info!(gateway = %accepted.key, "{note}");
     }
     let applied = apply(ctx, &accepted, plan).await;
-    if let (Some(snapshot), [], false) = (&applied.plan.snapshot, applied.failures.as_slice(), applied.again)
-    {
+    // What replicas are told hangs on authority and server certificate alone: a bundle that cannot be written must not
+    // keep a client in that was removed.
+    let founded = [names::authority_secret(&accepted.key.name), names::server_secret(&accepted.key.name)]
+        .into_iter()
+        .all(|secret| !applied.unwritten.contains(&(Kind::Secret, secret)));
+    if let (Some(snapshot), true, false) = (&applied.plan.snapshot, founded, applied.again) {
         ctx.control.publish(&accepted.key, snapshot);
     }
     Outcome::Applied(Box::new(accepted), Box::new(applied))
@@ -109,22 +115,27 @@ async fn publish(
     }
     for news in news {
         if let Err(error) = ctx.writer.event(gateway, &news, now(ctx)).await {
-            tracing::warn!(
-                error = apply::chain(&error),
-                "failed to tell what happened; the condition says it"
-            );
+            tracing::warn!(error = chain(&error), "failed to tell what happened; the condition says it");
         }
     }
     Ok(())
 }
 
 fn next_visit(ctx: &Context, key: &Key, outcome: &Outcome) -> Next {
-    let Outcome::Applied(_, applied) = outcome else { return Next::Change };
+    let applied = match outcome {
+        Outcome::Suspended => return Next::Change,
+        Outcome::Rejected(rejected) => {
+            ctx.metrics.count_error(rejected.reason);
+            return Next::Change;
+        }
+        Outcome::Unplanned(_) => {
+            ctx.metrics.count_error(Reason::IssuingFailed);
+            return Next::Retry;
+        }
+        Outcome::Applied(_, applied) => applied,
+    };
     if let Some(failure) = applied.failures.first() {
-        ctx.metrics
-            .errors
-            .get_or_create(&crate::metrics::ErrorLabels { reason: failure.reason.into() })
-            .inc();
+        ctx.metrics.count_error(failure.reason);
         return Next::Retry;
     }
     ctx.control.record_expiry(key, applied.plan.certificates.earliest_expiry());

@@ -13,18 +13,21 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::cause::chain;
 use crate::clock::Clock;
 use crate::names;
 
 /// How long a lease holds without being renewed.
-pub const DURATION: Duration = Duration::from_secs(10);
+pub const DURATION: Duration = Duration::from_secs(11);
 /// How often it is renewed, and how often others look at it.
 pub const PERIOD: Duration = Duration::from_secs(2);
 /// How long a renewal may take: one that takes longer could end after the lease has.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the holder writes without having renewed it: shorter, since a write that is on its way must have ended
 /// before another takes over.
-const HOLD: Duration = Duration::from_secs(7);
+const HOLD: Duration = Duration::from_secs(6);
+/// No write may take longer than this: one that began at the last moment ends before another leads.
+pub const WRITE: Duration = Duration::from_secs(5);
 /// Annotation with the address of the leader's control channel.
 const ADDRESS: &str = "portcullis.dev/control-address";
 
@@ -75,7 +78,12 @@ impl Leadership {
     /// Waits until it leads.
     pub async fn gained(&self) {
         // The sender lives in `self`, so that the wait cannot fail.
-        drop(self.standing.subscribe().wait_for(|standing| standing.until.is_some()).await);
+        drop(
+            self.standing
+                .subscribe()
+                .wait_for(|standing| standing.until.is_some_and(|until| Instant::now() < until))
+                .await,
+        );
     }
 
     /// Waits until it does not lead any more.
@@ -147,7 +155,7 @@ impl Election {
             match timeout(PATIENCE, self.round(&mut seen, started)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(error = format!("{error:#}"), "failed to renew or read the Lease");
+                    tracing::warn!(error = chain(&error), "failed to renew or read the Lease");
                 }
                 Err(_) => tracing::warn!("failed to renew or read the Lease in time"),
             }
@@ -231,7 +239,7 @@ impl Election {
         });
         match given.await {
             Ok(Ok(_)) => tracing::info!("gave the lease back"),
-            Ok(Err(error)) => tracing::warn!(error = format!("{error:#}"), "failed to give the lease back"),
+            Ok(Err(error)) => tracing::warn!(error = chain(&error), "failed to give the lease back"),
             Err(_) => tracing::warn!("failed to give the lease back in time"),
         }
     }

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub mod cause;
 pub mod clock;
 pub mod context;
 pub mod control;
@@ -77,7 +78,7 @@ pub async fn run(
         stop.clone(),
     ));
     watches.start(&options.watch_namespaces, &tasks, &stop);
-    let address = options.control_address.clone().unwrap_or_else(|| endpoint.clone());
+    let address = options.control_address();
     let election =
         lease::Election::new(client.clone(), &options.namespace, leadership.clone(), address, clock.clone());
     // It outlives the workers: what they still write needs the lease.

@@ -155,6 +155,11 @@ impl Metrics {
         );
     }
 
+    /// Counts a visit that failed.
+    pub fn count_error(&self, reason: Reason) {
+        self.errors.get_or_create(&ErrorLabels { reason: reason.into() }).inc();
+    }
+
     /// Counts a write.
     pub fn count_write(&self, verb: Verb, target: Target) {
         self.writes.get_or_create(&WriteLabels { verb: verb.into(), kind: target.into() }).inc();

@@ -1,6 +1,6 @@
 //! What the operator is told at its start: flags, each with an environment variable.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use clap::{Parser, ValueEnum};
 
@@ -17,14 +17,14 @@ pub struct Options {
     pub namespace: String,
 
     /// What this operator goes by in the Lease: its pod's name.
-    #[arg(long, env = "POD_NAME", default_value = "portcullis-operator")]
+    #[arg(long, env = "POD_NAME")]
     pub identity: String,
 
     /// Where gateways find the operator, as HOST:PORT. Without it: portcullis-operator.NAMESPACE.svc:9443.
     #[arg(long, env = "PORTCULLIS_CONTROL_ENDPOINT")]
     pub control_endpoint: Option<String>,
 
-    /// Where this very operator's control channel can be dialled, as HOST:PORT: its pod's address. Without it, gateways
+    /// Where this very operator's control channel can be dialled, as HOST:PORT or ADDRESS:PORT: its pod's address. Without it, gateways
     /// that reach another operator wait until they reach the one that leads.
     #[arg(long, env = "PORTCULLIS_CONTROL_ADDRESS")]
     pub control_address: Option<String>,
@@ -41,8 +41,8 @@ pub struct Options {
     #[arg(long, env = "PORTCULLIS_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
 
-    /// Trust domain of every identity.
-    #[arg(long, env = "PORTCULLIS_TRUST_DOMAIN", default_value = "cluster.local")]
+    /// Trust domain of every identity: a-z, 0-9, '-' and '.'.
+    #[arg(long, env = "PORTCULLIS_TRUST_DOMAIN", default_value = "cluster.local", value_parser = trust_domain)]
     pub trust_domain: String,
 
     /// The cluster's DNS domain.
@@ -71,11 +71,52 @@ pub enum LogFormat {
     Text,
 }
 
+fn trust_domain(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    if text.is_empty() || !text.bytes().all(plain) {
+        return Err("write a name of a-z, 0-9, '-' and '.', such as cluster.local".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// An IPv6 address before a port stands in brackets; the downward API writes it without.
+fn bracketed(address: &str) -> String {
+    match address.rsplit_once(':') {
+        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]:{port}"),
+        _ => address.to_owned(),
+    }
+}
+
 impl Options {
+    /// Where this very operator's control channel can be dialled, as HOST:PORT.
+    pub fn control_address(&self) -> String {
+        self.control_address.as_deref().map_or_else(|| self.control_endpoint(), bracketed)
+    }
+
     /// Where gateways find the operator, as HOST:PORT.
     pub fn control_endpoint(&self) -> String {
         self.control_endpoint
             .clone()
             .unwrap_or_else(|| format!("portcullis-operator.{}.svc:9443", self.namespace))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_is_written_so_that_it_can_be_dialled() {
+        assert_eq!(bracketed("2001:db8::7:9443"), "[2001:db8::7]:9443");
+        assert_eq!(bracketed("10.244.0.7:9443"), "10.244.0.7:9443");
+        assert_eq!(bracketed("operator.example.com:9443"), "operator.example.com:9443");
+    }
+
+    #[test]
+    fn a_trust_domain_that_no_identity_could_be_read_with_is_refused() {
+        assert_eq!(trust_domain("cluster.local").as_deref(), Ok("cluster.local"));
+        for wrong in ["", "Cluster.local", "a/b", "spiffe://a"] {
+            assert!(trust_domain(wrong).is_err(), "{wrong}");
+        }
     }
 }

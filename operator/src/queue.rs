@@ -63,11 +63,14 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         self.changed.notify_one();
     }
 
-    /// Asks for a visit in a while; replaces an earlier wish of this kind.
+    /// Asks for a visit in a while; of several wishes since the last visit the earliest holds.
     pub fn add_after(&self, key: K, delay: Duration) {
         let mut state = self.lock();
-        state.forget_wish(&key);
         let at = Instant::now() + delay;
+        if state.due.get(&key).is_some_and(|due| *due <= at) {
+            return;
+        }
+        state.forget_wish(&key);
         state.later.insert((at, key.clone()));
         state.due.insert(key, at);
         drop(state);
@@ -204,13 +207,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_later_visit_comes_when_it_is_due_and_the_last_wish_holds() {
+    async fn a_later_visit_comes_when_it_is_due_and_the_earliest_wish_holds() {
         let queue = Queue::default();
         let start = Instant::now();
-        queue.add_after("a", Duration::from_secs(5));
+        queue.add_after("a", Duration::from_hours(9));
         queue.add_after("a", Duration::from_mins(1));
+        queue.add_after("a", Duration::from_mins(5));
         assert_eq!(queue.next().await, "a");
         assert_eq!(start.elapsed().as_secs(), 60);
+        queue.done(&"a");
+        assert_eq!(ready(&queue), None, "a visit answers every wish");
     }
 
     #[tokio::test(start_paused = true)]

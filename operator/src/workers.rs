@@ -1,15 +1,17 @@
 //! Drives the visits: workers take Gateways from the queue while this operator leads.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cause::chain;
 use crate::context::Context;
-use crate::gateway::{Next, apply, reconcile};
+use crate::gateway::{Next, reconcile};
 use crate::lease::Leadership;
-use crate::metrics::ErrorLabels;
 use crate::queue::Urgency;
 use crate::world::Key;
 use crate::world::watch::Progress;
@@ -52,13 +54,21 @@ pub fn start(
 
 async fn visit(ctx: &Context, key: &Key) {
     let started = Instant::now();
-    let next = reconcile(ctx, key).await;
+    // Whatever a Gateway does to us, the others are visited.
+    let visited = AssertUnwindSafe(reconcile(ctx, key)).catch_unwind().await;
     ctx.metrics.reconcile_seconds.observe(started.elapsed().as_secs_f64());
-    let next = next.unwrap_or_else(|error| {
-        ctx.metrics.errors.get_or_create(&ErrorLabels { reason: error.reason().into() }).inc();
-        tracing::warn!(gateway = %key, error = apply::chain(&error), "failed to report on a Gateway");
-        Next::Retry
-    });
+    let next = match visited {
+        Ok(Ok(next)) => next,
+        Ok(Err(error)) => {
+            ctx.metrics.count_error(error.reason());
+            tracing::warn!(gateway = %key, error = chain(&error), "failed to report on a Gateway");
+            Next::Retry
+        }
+        Err(_) => {
+            tracing::error!(gateway = %key, "a visit panicked: this is a defect of the operator");
+            Next::Retry
+        }
+    };
     match next {
         Next::Change => ctx.backoff.succeeded(key),
         Next::After(delay) => {

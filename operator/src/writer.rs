@@ -11,7 +11,7 @@ use portcullis_api::condition::Reason;
 use portcullis_api::{Gateway, GatewayStatus};
 use serde_json::{Value, json};
 
-use crate::lease::Leadership;
+use crate::lease::{Leadership, WRITE};
 use crate::metrics::{Metrics, Target, Verb};
 use crate::names;
 use crate::world::{Key, Kind};
@@ -30,6 +30,14 @@ pub enum Error {
     /// Another operator leads now.
     #[error("failed to {verb} {what}: this operator does not lead any more")]
     NotLeading {
+        /// What was to be done.
+        verb: &'static str,
+        /// What to.
+        what: String,
+    },
+    /// The API server did not answer in time; it may have done it all the same.
+    #[error("failed to {verb} {what}: no answer within {} seconds", WRITE.as_secs())]
+    Unanswered {
         /// What was to be done.
         verb: &'static str,
         /// What to.
@@ -106,8 +114,8 @@ impl Writer {
         }
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
         let params = PatchParams::apply(names::MANAGER).force();
-        let applied = api.patch(name, &params, &Patch::Apply(&patch)).await;
-        let applied = applied.map_err(|source| Error::Api { verb: "apply", what: what.clone(), source })?;
+        let patch = Patch::Apply(&patch);
+        let applied = answered("apply", &what, api.patch(name, &params, &patch)).await?;
         self.metrics.count_write(Verb::Apply, Target::Child(kind));
         serde_json::to_value(applied).map_err(|source| Error::Api {
             verb: "apply",
@@ -124,10 +132,10 @@ impl Writer {
             Api::namespaced_with(self.client.clone(), &key.namespace, &kind.resource());
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        match api.delete(name, &params).await {
+        match answered("delete", &what, api.delete(name, &params)).await {
             Ok(_) => self.metrics.count_write(Verb::Delete, Target::Child(kind)),
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(source) => return Err(Error::Api { verb: "delete", what, source }),
+            Err(error) if error.code() == 404 => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -144,8 +152,8 @@ impl Writer {
             "status": status,
         });
         let params = PatchParams::apply(names::MANAGER).force();
-        let written = api.patch_status(&key.name, &params, &Patch::Apply(&patch)).await;
-        let written = written.map_err(|source| Error::Api { verb: "apply", what, source })?;
+        let patch = Patch::Apply(&patch);
+        let written = answered("apply", &what, api.patch_status(&key.name, &params, &patch)).await?;
         self.metrics.count_write(Verb::Apply, Target::Status);
         Ok(written)
     }
@@ -181,8 +189,7 @@ impl Writer {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &key.namespace);
-        let created = api.create(&PostParams::default(), &event).await;
-        created.map_err(|source| Error::Api { verb: "create", what, source })?;
+        answered("create", &what, api.create(&PostParams::default(), &event)).await?;
         self.metrics.count_write(Verb::Create, Target::Event);
         Ok(())
     }
@@ -194,5 +201,18 @@ impl Writer {
 
     fn check(&self, verb: &'static str, what: &str) -> Result<(), Error> {
         if self.leadership.leads() { Ok(()) } else { Err(Error::NotLeading { verb, what: what.to_owned() }) }
+    }
+}
+
+/// Waits for an answer of the API server, as long as a write may take.
+pub async fn answered<T>(
+    verb: &'static str,
+    what: &str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    let what = || what.to_owned();
+    match tokio::time::timeout(WRITE, request).await {
+        Ok(answer) => answer.map_err(|source| Error::Api { verb, what: what(), source }),
+        Err(_) => Err(Error::Unanswered { verb, what: what() }),
     }
 }

@@ -55,7 +55,7 @@ pub struct BackendMatch {
     /// This path and everything below it, by whole segments: /api takes /api and /api/x, not /apix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^/[!-~]*$') && !self.contains('//') && !self.contains('?') && !self.contains('#')").message("pathPrefix is a path that begins with '/', without query and without '//', such as /api"))]
+    #[x_kube(validation = Rule::new("self.matches('^/[!-~]*$') && !self.contains('//') && !self.contains('?') && !self.contains('#') && (self == '/' || !self.endsWith('/'))").message("pathPrefix is a path that begins with '/' and does not end with it, without query and without '//', such as /api"))]
     pub path_prefix: Option<String>,
 
     /// The full name of a gRPC service, such as helloworld.Greeter.

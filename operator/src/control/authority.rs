@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use portcullis_pki::{Authority, AuthorityProfile, Mint, NameConstraints, issue_authority};
 
+use crate::cause::chain;
 use crate::clock::Clock;
 use crate::names;
 use crate::world::Kind;
@@ -47,7 +48,7 @@ impl Source<'_> {
             let wrong = match self.attempt().await {
                 Ok(Some(authority)) => return Arc::new(authority),
                 Ok(None) => "waiting for the leading operator to make it".to_owned(),
-                Err(error) => format!("{error:#}"),
+                Err(error) => chain(error.as_ref()),
             };
             if wrong != said {
                 tracing::warn!(secret = names::CONTROL_AUTHORITY, "no control authority yet: {wrong}");

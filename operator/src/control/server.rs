@@ -21,14 +21,17 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use super::service::ControlService;
+use crate::cause::chain;
 use crate::clock::Clock;
 
 /// How long the operator's own certificate lives; renewed at two thirds.
 const LIFETIME: time::Duration = time::Duration::days(7);
 /// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How often both sides ask whether the other is alive, and how long the answer may take.
 const PING: Duration = Duration::from_secs(5);
+/// How long a place is left alone after a failure to accept.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Handshakes at a time; more wait to be accepted.
 const HANDSHAKES: usize = 256;
 
@@ -121,7 +124,18 @@ pub async fn serve(
     let connections = TcpListenerStream::new(listener)
         .map(move |connection| {
             let config = tls.config();
-            async move { handshake(connection.ok()?, config.ok()?).await }
+            async move {
+                match (connection, config) {
+                    (Ok(stream), Ok(config)) => return handshake(stream, config).await,
+                    (Err(error), _) => tracing::warn!(%error, "failed to accept on the control channel"),
+                    (_, Err(error)) => {
+                        tracing::error!(error = chain(&error), "failed to serve the control channel");
+                    }
+                }
+                // Neither passes by itself within the moment that the next attempt takes.
+                tokio::time::sleep(PAUSE).await;
+                None
+            }
         })
         .buffer_unordered(HANDSHAKES)
         .filter_map(|stream| std::future::ready(stream.map(Ok::<_, std::io::Error>)));

@@ -167,8 +167,10 @@ impl Call {
     fn heard(&self, number: u64, report: Report) {
         let news = self.service.control.heard(&self.key, &self.pod, number, |session| match report.report {
             Some(Said::Acknowledged(it)) => {
+                if session.rejected.as_ref().is_some_and(|(version, _)| *version == it.version) {
+                    session.rejected = None;
+                }
                 session.acknowledged = Some((it.version, it.served_fingerprint));
-                session.rejected = None;
             }
             Some(Said::Rejected(it)) => session.rejected = Some((it.version, it.reason)),
             Some(Said::Hello(_)) | None => {}

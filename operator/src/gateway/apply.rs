@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use super::plan::{Plan, Step};
 use super::validate::Accepted;
+use crate::cause::chain;
 use crate::context::Context;
 use crate::names;
 use crate::world::{Child, Kind, World, owned};
-use crate::writer::{Error, If, Writer};
+use crate::writer::{Error, If, Writer, answered};
 
 /// What became of a plan.
 #[derive(Debug)]
@@ -161,14 +162,10 @@ impl Hands<'_> {
     async fn live(&self, kind: Kind, name: &str) -> Result<Option<Value>, Error> {
         let namespace = &self.accepted.key.namespace;
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind.resource());
-        let wrap = |source| Error::Api {
-            verb: "get",
-            what: format!("{} {namespace}/{name}", kind.as_str()),
-            source,
-        };
-        let live = api.get_opt(name).await.map_err(wrap)?;
-        live.map(|live| serde_json::to_value(live).map_err(|error| wrap(kube::Error::SerdeError(error))))
-            .transpose()
+        let what = format!("{} {namespace}/{name}", kind.as_str());
+        let live = answered("get", &what, api.get_opt(name)).await?;
+        let json = live.map(serde_json::to_value).transpose();
+        json.map_err(|error| Error::Api { verb: "get", what, source: kube::Error::SerdeError(error) })
     }
 
     fn known_uid(&self, kind: Kind, name: &str) -> String {
@@ -210,13 +207,4 @@ fn conflict(kind: Kind, name: &str, live: &Value) -> String {
         "{} {name} already exists and {whose}; it is left as it is. Rename or remove it, or give the Gateway another name",
         kind.as_str()
     )
-}
-
-/// An error with all that caused it, on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error| error.source());
-    sources.fold(error.to_string(), |text, source| {
-        let source = source.to_string();
-        if text.ends_with(&source) { text } else { format!("{text}: {source}") }
-    })
 }

@@ -110,7 +110,10 @@ pub fn plan(
     }
     wanted.push(Wanted::Object(Kind::Service, service::service(&maker, accepted)?));
     wanted.push(Wanted::Object(Kind::PodDisruptionBudget, disruption::budget(&maker)?));
-    wanted.push(Wanted::Object(Kind::Deployment, deployment::deployment(&maker, accepted, settings)?));
+    if let Ok(overlay) = &accepted.overlay {
+        let deployment = deployment::deployment(&maker, accepted, overlay.as_ref(), settings)?;
+        wanted.push(Wanted::Object(Kind::Deployment, deployment));
+    }
     let steps = steps(accepted, observed, wanted, &certificates);
     let unresolved = config::unresolved(accepted);
     Ok(Plan { steps, snapshot, certificates, unresolved })
@@ -145,6 +148,9 @@ fn steps(
         };
         kept.insert(slot);
         steps.extend(step);
+    }
+    if accepted.overlay.is_err() {
+        kept.insert((Kind::Deployment, accepted.key.name.clone()));
     }
     let stale = observed.children.iter().filter(|(slot, child)| {
         !kept.contains(*slot) && child.owner.as_deref() == Some(&accepted.uid) && !certificates.in_doubt(slot)

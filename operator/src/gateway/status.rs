@@ -59,7 +59,7 @@ pub fn status(gateway: &Gateway, observed: &Observed, outcome: &Outcome, now: Ti
             (previous.clone(), failed(ConditionType::Accepted, rejected.reason, &rejected.message))
         }
         Outcome::Unplanned(why) => {
-            (previous.clone(), failed(ConditionType::CertificatesReady, Reason::WriteFailed, why))
+            (previous.clone(), failed(ConditionType::CertificatesReady, Reason::IssuingFailed, why))
         }
         Outcome::Applied(accepted, applied) => {
             carried_out(&previous, generation, observed, accepted, applied)
@@ -99,7 +99,11 @@ fn condition(
         reason: reason.to_owned(),
         // The API server takes 32 KiB; nobody reads more than this.
         message: message.chars().take(2000).collect(),
-        observed_generation: generation,
+        // What nobody looked at holds for the generation that it was said of.
+        observed_generation: match (verdict, before) {
+            (None, Some(before)) => before.observed_generation,
+            _ => generation,
+        },
         last_transition_time: unmoved.map_or(Time(now), |before| before.last_transition_time.clone()),
     }
 }
@@ -139,7 +143,7 @@ fn carried_out(
         ..GatewayStatus::default()
     };
     let mut verdicts = vec![
-        accepted_verdict(applied),
+        accepted_verdict(accepted, applied),
         resolved(applied),
         certificates_verdict(applied),
         programmed(
@@ -207,7 +211,10 @@ fn failure(applied: &Applied, reasons: &[Reason]) -> Option<(Reason, String)> {
     Some((failures.first()?.reason, messages.join("; ")))
 }
 
-fn accepted_verdict(applied: &Applied) -> Verdict {
+fn accepted_verdict(accepted: &Accepted, applied: &Applied) -> Verdict {
+    if let Err(rejected) = &accepted.overlay {
+        return Verdict::no(ConditionType::Accepted, rejected.reason, rejected.message.clone());
+    }
     match failure(applied, &[Reason::NameConflict, Reason::Forbidden]) {
         Some((reason, message)) => Verdict::no(ConditionType::Accepted, reason, message),
         None => Verdict::yes(ConditionType::Accepted, Reason::Accepted, "The spec is accepted"),

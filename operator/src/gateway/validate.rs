@@ -33,8 +33,8 @@ pub struct Accepted {
     pub replicas: i32,
     /// The gateway's image.
     pub image: String,
-    /// What is laid over the pods.
-    pub overlay: Option<PodTemplateSpec>,
+    /// What is laid over the pods. Where it makes no sense the pods stay as they are; all else goes on, renewals first.
+    pub overlay: Result<Option<PodTemplateSpec>, Rejected>,
     /// A log filter's level.
     pub log_level: &'static str,
 }
@@ -89,7 +89,7 @@ pub fn validate(gateway: &Gateway, observed: &Observed, settings: &Settings) -> 
         service: spec.service.clone(),
         replicas: spec.replicas,
         image: spec.image.clone().unwrap_or_else(|| settings.gateway_image.clone()),
-        overlay: spec.pod_template.as_ref().map(overlay).transpose()?,
+        overlay: spec.pod_template.as_ref().map(overlay).transpose(),
         log_level: spec.log_level.as_filter(),
     })
 }
@@ -183,6 +183,9 @@ fn target(gateway: &Gateway, backend: &portcullis_api::Backend, observed: &Obser
 }
 
 fn wrong_port(service: &portcullis_api::ServiceTarget, ports: &[i32]) -> String {
+    if ports.is_empty() {
+        return format!("Service {:?} has no ports", service.name);
+    }
     let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
     format!("Service {:?} has no port {}, only {}", service.name, service.port, ports.join(", "))
 }
@@ -191,7 +194,7 @@ fn wrong_port(service: &portcullis_api::ServiceTarget, ports: &[i32]) -> String 
 fn overlay(value: &Value) -> Result<PodTemplateSpec, Rejected> {
     let wrong = |why: String| Rejected {
         reason: Reason::InvalidPodTemplate,
-        message: format!("spec.podTemplate {why}"),
+        message: format!("spec.podTemplate {why}. The pods stay as they are until it makes sense"),
     };
     let template: PodTemplateSpec = serde_json::from_value(value.clone())
         .map_err(|error| wrong(format!("is no PodTemplateSpec: {error}")))?;

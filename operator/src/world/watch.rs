@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::child::{self, Child, Kind};
 use super::pod::Pod;
 use super::{Key, World};
+use crate::cause::chain;
 use crate::names;
 use crate::queue::{Queue, Urgency};
 
@@ -204,7 +205,7 @@ impl Watches {
                 Ok(Event::Apply(object)) => take(self, scope, Sight::There(&object), Urgency::Changed),
                 Ok(Event::Delete(object)) => take(self, scope, Sight::Gone(&object), Urgency::Changed),
                 Err(error) => {
-                    let why = format!("{:#}", anyhow::Error::from(error));
+                    let why = chain(&error);
                     tracing::warn!(what, why, "failed to watch; trying again");
                     self.progress.failed(what, &why);
                 }

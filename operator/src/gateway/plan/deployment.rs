@@ -27,9 +27,14 @@ pub const CONTAINER: &str = "gateway";
 const GOING_SECONDS: i64 = 5;
 
 /// The Deployment.
-pub fn deployment(maker: &Maker<'_>, accepted: &Accepted, settings: &Settings) -> Result<Value, Error> {
+pub fn deployment(
+    maker: &Maker<'_>,
+    accepted: &Accepted,
+    overlay: Option<&PodTemplateSpec>,
+    settings: &Settings,
+) -> Result<Value, Error> {
     let mut template = template(maker, accepted, settings);
-    if let Some(overlay) = &accepted.overlay {
+    if let Some(overlay) = overlay {
         template.merge_from(overlay.clone());
         // Whatever the overlay says, the Deployment must find its own pods.
         template
