@@ -11,9 +11,10 @@ use serde::Serialize;
 use crate::say;
 
 mod gateway;
+mod operator;
 
 /// A bench by its name. Benches are added here.
-const BENCHES: &[&dyn Bench] = &[&gateway::apply::Apply, &gateway::Gateway];
+const BENCHES: &[&dyn Bench] = &[&gateway::apply::Apply, &gateway::Gateway, &operator::Operator];
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -61,7 +62,6 @@ struct Measure {
 /// What counts as reached.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(not(test), expect(dead_code, reason = "which of them are used is up to the benches"))]
 enum Target {
     /// Ours is at least so many times the peer's.
     RatioAtLeast(f64),
