@@ -81,6 +81,23 @@ impl Replica {
         Ok(Self { say, told })
     }
 
+    /// The same, with an operator that is about to lead.
+    pub async fn attach_soon(address: SocketAddr, shows: &Credentials, pod: &str) -> Self {
+        let began = tokio::time::Instant::now();
+        loop {
+            match Self::attach(address, shows, pod).await {
+                Ok(replica) => return replica,
+                Err(status) => {
+                    // It does not listen yet, or does not lead yet.
+                    let patient = [tonic::Code::Unknown, tonic::Code::Unavailable];
+                    assert!(patient.contains(&status.code()), "{status:?}");
+                    assert!(began.elapsed() < crate::PATIENCE, "{status:?}");
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
     /// The next instruction; None where the operator let go.
     pub async fn told(&mut self) -> Option<Told> {
         let told = tokio::time::timeout(crate::PATIENCE, self.told.message()).await.expect("in time");

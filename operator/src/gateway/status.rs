@@ -133,10 +133,15 @@ fn carried_out(
     applied: &Applied,
 ) -> (GatewayStatus, Vec<Verdict>) {
     let replicas = Replicas::count(observed, applied.plan.snapshot.as_ref());
+    let was_programmed = observed.settling && was(previous, generation, ConditionType::Programmed);
     let status = GatewayStatus {
         replicas: accepted.replicas,
         ready_replicas: replicas.ready(),
-        programmed_replicas: replicas.programmed(),
+        programmed_replicas: if was_programmed && replicas.are_silent() {
+            previous.programmed_replicas.min(replicas.ready())
+        } else {
+            replicas.programmed()
+        },
         ca: authority(previous, accepted, applied),
         server_certificate: server(previous, accepted, applied),
         clients: clients(previous, applied),
@@ -146,12 +151,7 @@ fn carried_out(
         accepted_verdict(accepted, applied),
         resolved(applied),
         certificates_verdict(applied),
-        programmed(
-            accepted,
-            applied,
-            &replicas,
-            observed.settling && was(previous, generation, ConditionType::Programmed),
-        ),
+        programmed(accepted, applied, &replicas, was_programmed),
     ];
     let held = was(previous, generation, ConditionType::Ready);
     let ready = ready(accepted, observed, &verdicts, &replicas, held);

@@ -1,0 +1,169 @@
+//! Two operators share a cluster: one leads and writes, the other stands by, and they never write together.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use kube::api::{Api, ObjectMeta, PostParams};
+use portcullis_operator::clock::SystemClock;
+use portcullis_operator::lease;
+use portcullis_operator::world::Kind;
+use portcullis_tests::operator::Operator;
+use portcullis_tests::settled::settled;
+use portcullis_tests::{apply, client, condition, is, namespace, until, until_child};
+use std::sync::Arc;
+
+/// An operator of a name of its own.
+async fn operator(namespace: &str, identity: &str) -> Operator {
+    let identity = identity.to_owned();
+    let change = |options: &mut portcullis_operator::options::Options| options.identity = identity;
+    Operator::start_with(namespace, change, Arc::default(), Arc::new(SystemClock)).await
+}
+
+/// Applies a Gateway and waits until its certificates are there.
+async fn issued(client: &Client, namespace: &str, name: &str) {
+    apply(client, namespace, name, "clients: [{name: alice}]").await.unwrap();
+    until(client, namespace, name, is("CertificatesReady", "True", "Issued")).await;
+}
+
+/// Waits until an operator's page says so; it tells when it has come that far.
+async fn until_page(operator: &Operator, path: &str, wish: &str) {
+    let wait = async {
+        let mut pace = tokio::time::interval(Duration::from_millis(50));
+        while !operator.page(path).await.1.lines().any(|line| line == wish) {
+            pace.tick().await;
+        }
+    };
+    tokio::time::timeout(portcullis_tests::PATIENCE, wait).await.unwrap_or_else(|_| panic!("never {wish}"));
+}
+
+#[tokio::test]
+async fn of_two_operators_one_leads_and_the_other_is_ready_and_writes_nothing() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let first = operator(&namespace, "first").await;
+    issued(&client, &namespace, "door").await;
+    let second = operator(&namespace, "second").await;
+    until_page(&second, "/readyz", "ok").await;
+    until_page(&second, "/metrics", "portcullis_operator_gateways 1").await;
+    issued(&client, &namespace, "other").await;
+    until_page(&second, "/metrics", "portcullis_operator_gateways 2").await;
+    until_page(&second, "/metrics", "portcullis_operator_leading 0").await;
+    until_page(&first, "/metrics", "portcullis_operator_leading 1").await;
+    assert_eq!(second.script.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_killed_leader_is_replaced_within_fifteen_seconds_and_the_two_never_write_together() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let first = operator(&namespace, "first").await;
+    issued(&client, &namespace, "door").await;
+    let second = operator(&namespace, "second").await;
+    until_page(&second, "/readyz", "ok").await;
+
+    let old = first.script.clone();
+    first.kill();
+    let killed = tokio::time::Instant::now();
+    issued(&client, &namespace, "other").await;
+    let taken = second.script.moments()[0].duration_since(killed);
+    println!("taken over {taken:?} after the kill");
+    // The lease may have been renewed just before the kill, and is looked at once a period.
+    let latest = lease::DURATION + lease::PERIOD * 2;
+    assert!(latest < Duration::from_secs(15));
+    assert!(taken < Duration::from_secs(15), "{taken:?}");
+    assert!(taken > lease::DURATION - lease::PERIOD * 2, "it did not wait for the lease to end: {taken:?}");
+    assert!(old.moments().last() < second.script.moments().first(), "the old one wrote after the new one");
+}
+
+#[tokio::test]
+async fn a_polite_stop_hands_over_at_once_and_in_order() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let first = operator(&namespace, "first").await;
+    issued(&client, &namespace, "door").await;
+    let second = operator(&namespace, "second").await;
+    until_page(&second, "/readyz", "ok").await;
+    // Both have something to do while they change places.
+    for number in 0..5 {
+        apply(&client, &namespace, &format!("door-{number}"), "clients: [{name: alice}]").await.unwrap();
+    }
+    let old = first.script.clone();
+    first.stop().await;
+    let stopped = tokio::time::Instant::now();
+    for number in 0..5 {
+        until(&client, &namespace, &format!("door-{number}"), is("CertificatesReady", "True", "Issued"))
+            .await;
+    }
+    issued(&client, &namespace, "other").await;
+    let taken = second.script.moments()[0].duration_since(stopped);
+    println!("taken over {taken:?} after the stop");
+    assert!(taken < lease::PERIOD * 2, "{taken:?}");
+    assert!(old.moments().last() < second.script.moments().first(), "the old one wrote after the new one");
+}
+
+/// Lets two operators believe that they lead: each has a Lease of its own, and both watch the same namespaces. They
+/// share the control channel's authority, as two of one installation do.
+#[tokio::test]
+async fn of_two_operators_that_race_for_an_authority_one_wins_and_the_other_adopts() {
+    let client = client().await;
+    let homes = [namespace(&client).await, namespace(&client).await];
+    let mut places = Vec::new();
+    for _ in 0..6 {
+        places.push(namespace(&client).await);
+    }
+    let start = |home: String| {
+        let places = places.clone();
+        async move {
+            let change = |options: &mut portcullis_operator::options::Options| {
+                options.watch_namespaces = places;
+                options.control_endpoint = Some("operator.portcullis.svc:9443".to_owned());
+            };
+            Operator::start_with(&home, change, Arc::default(), Arc::new(SystemClock)).await
+        }
+    };
+    let maker = start(homes[0].clone()).await;
+    until_child(&client, &homes[0], Kind::Secret, "portcullis-control-ca", |it| it.is_some()).await;
+    maker.stop().await;
+    let secrets = |home: &str| Api::<Secret>::namespaced(client.clone(), home);
+    let mut shared = secrets(&homes[0]).get("portcullis-control-ca").await.unwrap();
+    shared.metadata =
+        ObjectMeta { name: shared.metadata.name, labels: shared.metadata.labels, ..ObjectMeta::default() };
+    secrets(&homes[1]).create(&PostParams::default(), &shared).await.unwrap();
+
+    for place in &places {
+        apply(&client, place, "door", "clients: [{name: alice}, {name: bob}]").await.unwrap();
+    }
+    let (one, two) = tokio::join!(start(homes[0].clone()), start(homes[1].clone()));
+    for place in &places {
+        until(&client, place, "door", is("CertificatesReady", "True", "Issued")).await;
+    }
+    let scripts = [one.script.clone(), two.script.clone()];
+    one.stop().await;
+    two.stop().await;
+    let mut raced = 0;
+    for place in &places {
+        settled(&client, place, "door").await;
+        let authority = secrets(place).get("door-ca").await.unwrap();
+        let keys: Vec<_> = authority.data.unwrap().into_keys().collect();
+        assert_eq!(keys, ["ca-1.crt", "ca-1.key"], "one generation");
+        let path = format!("/namespaces/{place}/secrets/door-ca");
+        let tried = |it: &&Arc<portcullis_tests::faults::Script>| {
+            it.writes().iter().any(|write| write.ends_with(&path))
+        };
+        raced += usize::from(scripts.iter().filter(tried).count() == 2);
+    }
+    println!("{raced} of {} authorities were raced for", places.len());
+    assert!(raced > 0, "no race came about");
+
+    let quiet = start(homes[0].clone()).await;
+    for place in &places {
+        apply(&client, place, "other", "clients: []").await.unwrap();
+        let other = until(&client, place, "other", is("CertificatesReady", "True", "Issued")).await;
+        assert_eq!(condition(&other, "Accepted").unwrap().1, "Accepted");
+    }
+    let script = quiet.script.clone();
+    quiet.stop().await;
+    let again: Vec<_> = script.writes().into_iter().filter(|it| it.contains("/door")).collect();
+    assert!(again.is_empty(), "{again:#?}");
+}

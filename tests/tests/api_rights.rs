@@ -1,0 +1,201 @@
+//! The operator with exactly the rights of `manifests/operator.yaml`: they are enough, none is idle, and a missing one
+//! is told in words.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::{Client, Config};
+use portcullis_operator::clock::SystemClock;
+use portcullis_operator::world::Kind;
+use portcullis_tests::operator::Operator;
+use portcullis_tests::replica::{Credentials, Replica, ready_pod};
+use portcullis_tests::{apply, client, config, delete, is, message, namespace, until, until_child};
+use serde_json::{Value, json};
+
+const SPEC: &str = "clients: [{name: alice}]";
+
+/// The rules of the manifest: those for the whole cluster, and those for the operator's own namespace.
+fn manifest() -> (Vec<PolicyRule>, Vec<PolicyRule>) {
+    let text = include_str!("../../manifests/operator.yaml");
+    let documents = serde_norway::Deserializer::from_str(text);
+    let documents: Vec<Value> = documents.map(|it| serde::Deserialize::deserialize(it).unwrap()).collect();
+    let rules = |kind: &str| {
+        let found = documents.iter().find(|it| it["kind"] == kind).unwrap();
+        serde_json::from_value(found["rules"].clone()).unwrap()
+    };
+    (rules("ClusterRole"), rules("Role"))
+}
+
+/// Lets the ServiceAccount of an operator in a namespace do what the rules say, and no more.
+async fn grant(client: &Client, namespace: &str, wide: &[PolicyRule], own: &[PolicyRule]) {
+    let params = PatchParams::apply("admin").force();
+    let subject =
+        json!([{ "kind": "ServiceAccount", "name": "portcullis-operator", "namespace": namespace }]);
+    let role = |kind: &str, rules: &[PolicyRule]| {
+        json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
+            "metadata": { "name": namespace }, "rules": rules })
+    };
+    let binding = |kind: &str, to: &str| {
+        json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": { "name": namespace },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": to, "name": namespace },
+            "subjects": subject })
+    };
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    roles.patch(namespace, &params, &Patch::Apply(role("ClusterRole", wide))).await.unwrap();
+    let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
+    let bound = binding("ClusterRoleBinding", "ClusterRole");
+    bindings.patch(namespace, &params, &Patch::Apply(bound)).await.unwrap();
+    let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
+    roles.patch(namespace, &params, &Patch::Apply(role("Role", own))).await.unwrap();
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
+    bindings.patch(namespace, &params, &Patch::Apply(binding("RoleBinding", "Role"))).await.unwrap();
+}
+
+/// Takes a verb on a resource out of the rules.
+fn without(rules: &[PolicyRule], verb: &str, resource: &str) -> Vec<PolicyRule> {
+    let split = rules.iter().flat_map(|rule| {
+        let resources = rule.resources.clone().unwrap_or_default();
+        resources.into_iter().map(|it| PolicyRule { resources: Some(vec![it]), ..rule.clone() })
+    });
+    let mut rules: Vec<PolicyRule> = split.collect();
+    let hit = rules.iter_mut().find(|rule| rule.resources.as_ref().unwrap()[0] == resource).unwrap();
+    assert!(hit.verbs.iter().any(|it| it == verb));
+    hit.verbs.retain(|it| it != verb);
+    rules
+}
+
+/// An operator that is its ServiceAccount and nothing else.
+async fn operator(namespace: &str) -> Operator {
+    let mut config: Config = config().await;
+    config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:portcullis-operator"));
+    config.auth_info.impersonate_groups =
+        Some(vec!["system:serviceaccounts".to_owned(), "system:authenticated".to_owned()]);
+    Operator::start_as(config, namespace, |_| {}, Arc::default(), Arc::new(SystemClock)).await
+}
+
+#[tokio::test]
+async fn the_rights_of_the_manifest_are_enough_for_a_whole_life_and_none_of_them_is_idle() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let (wide, own) = manifest();
+    grant(&client, &namespace, &wide, &own).await;
+    let operator = operator(&namespace).await;
+    apply(&client, &namespace, "door", "clients: [{name: alice}, {name: bob}]").await.unwrap();
+    ready_pod(&client, &namespace, "door", "door-1").await;
+    until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
+    let shows = Credentials::of(&client, &namespace, "door").await;
+    let mut replica = Replica::attach(operator.control, &shows, "door-1").await.unwrap();
+    replica.serve_next().await;
+    until(&client, &namespace, "door", is("Ready", "True", "Ready")).await;
+    apply(&client, &namespace, "door", SPEC).await.unwrap();
+    until_child(&client, &namespace, Kind::Secret, "door-client-bob", |it| it.is_none()).await;
+    for (kind, name) in [
+        (Kind::Secret, "door-server"),
+        (Kind::ConfigMap, "door-config"),
+        (Kind::Service, "door"),
+        (Kind::Deployment, "door"),
+        (Kind::PodDisruptionBudget, "door"),
+    ] {
+        delete(&client, &namespace, kind, name).await;
+        until_child(&client, &namespace, kind, name, |it| it.is_some()).await;
+    }
+    // The lease is renewed, not only made.
+    let lease = "coordination.k8s.io/leases".to_owned();
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    while !operator.script.asked().contains(&("update".to_owned(), lease.clone())) {
+        pace.tick().await;
+    }
+    let script = operator.script.clone();
+    operator.stop().await;
+    assert_eq!(script.forbidden(), Vec::<String>::new());
+
+    let asked = script.asked();
+    let granted: BTreeSet<_> = wide.iter().chain(&own).flat_map(rights).collect();
+    let idle: Vec<_> = granted.difference(&asked).filter(|right| !is_for_later(right)).collect();
+    assert!(idle.is_empty(), "granted and never used: {idle:#?}");
+}
+
+/// Every verb of a rule on each of its resources.
+fn rights(rule: &PolicyRule) -> Vec<(String, String)> {
+    let (groups, resources) = (rule.api_groups.iter().flatten(), rule.resources.iter().flatten());
+    let names: Vec<_> =
+        groups.flat_map(|group| resources.clone().map(move |it| format!("{group}/{it}"))).collect();
+    rule.verbs.iter().flat_map(|verb| names.iter().map(|it| (verb.clone(), it.clone()))).collect()
+}
+
+/// Rights that this life has no use for, with the reason.
+fn is_for_later((verb, resource): &(String, String)) -> bool {
+    match (verb.as_str(), resource.as_str()) {
+        // The API server asks for it on the operator's behalf.
+        ("update", "portcullis.dev/gateways/finalizers") => true,
+        // Server-side apply of a new object asks for create and patch in one request, which is a PATCH.
+        ("create", "/secrets" | "/configmaps" | "/services") => true,
+        ("create", "apps/deployments" | "policy/poddisruptionbudgets") => true,
+        // To look at what stands in the way of a child.
+        ("get", "/configmaps" | "/services" | "apps/deployments" | "policy/poddisruptionbudgets") => true,
+        // Children that outlive their place: only Secrets do so today.
+        ("delete", "/configmaps" | "/services" | "apps/deployments" | "policy/poddisruptionbudgets") => true,
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_is_not_allowed_is_told_with_verb_and_object_until_it_is() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let (wide, own) = manifest();
+    grant(&client, &namespace, &without(&wide, "patch", "deployments"), &own).await;
+    let operator = operator(&namespace).await;
+    apply(&client, &namespace, "door", SPEC).await.unwrap();
+    let gateway = until(&client, &namespace, "door", is("Accepted", "False", "Forbidden")).await;
+    let said = message(&gateway, "Accepted");
+    let expected = format!(
+        "failed to apply Deployment {namespace}/door: deployments.apps \"door\" is forbidden: User \"system:serviceaccount:{namespace}:portcullis-operator\" cannot patch resource \"deployments\" in API group \"apps\" in the namespace \"{namespace}\""
+    );
+    assert_eq!(said, expected);
+    assert!(is("Ready", "False", "Forbidden")(&gateway), "{gateway:#?}");
+    grant(&client, &namespace, &wide, &own).await;
+    until(&client, &namespace, "door", is("Accepted", "True", "Accepted")).await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_not_allowed_is_told_by_readyz_and_the_operator_lives_on() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let (wide, own) = manifest();
+    grant(&client, &namespace, &without(&wide, "list", "secrets"), &own).await;
+    let operator = operator(&namespace).await;
+    let page = |wish: &'static str| {
+        let operator = &operator;
+        async move {
+            let mut pace = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                let (code, text) = operator.page("/readyz").await;
+                if text.contains(wish) {
+                    break (code, text);
+                }
+                pace.tick().await;
+            }
+        }
+    };
+    let (code, text) = tokio::time::timeout(portcullis_tests::PATIENCE, page("forbidden")).await.unwrap();
+    assert_eq!(code, 503);
+    let said = format!(
+        "secrets in {namespace}: failed to perform initial object list: secrets is forbidden: User \"system:serviceaccount:{namespace}:portcullis-operator\" cannot list resource \"secrets\" in API group \"\" in the namespace \"{namespace}\""
+    );
+    assert!(text.starts_with("not ready:\n") && text.lines().any(|line| line == said), "{text}");
+    assert_eq!(operator.page("/healthz").await, (200, "ok\n".to_owned()));
+    apply(&client, &namespace, "door", SPEC).await.unwrap();
+
+    grant(&client, &namespace, &wide, &own).await;
+    let (code, _) = tokio::time::timeout(portcullis_tests::PATIENCE, page("ok\n")).await.unwrap();
+    assert_eq!(code, 200);
+    until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
+    operator.stop().await;
+    let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
+    bindings.delete(&namespace, &DeleteParams::default()).await.unwrap();
+}
