@@ -48,11 +48,11 @@ impl Operator {
         script: Arc<Script>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self::start_as(crate::config().await, namespace, change, script, clock).await
+        Self::start_as(crate::config().await, namespace, change, script, clock)
     }
 
     /// Starts one that is somebody else to the API server.
-    pub async fn start_as(
+    pub fn start_as(
         config: Config,
         namespace: &str,
         change: impl FnOnce(&mut Options),
