@@ -33,6 +33,7 @@ impl Subject {
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
             .args(["--gateway-image", "localhost/portcullis-gateway:dev", "--namespace", NAMESPACE])
+            .args(["--identity", "bench-operator"])
             .args(["--http-listen", &HTTP.to_string(), "--control-listen", CONTROL])
             .args(["--workers", &workers.to_string(), "--log", "warn"])
             .stdin(Stdio::null())
