@@ -20,7 +20,7 @@ use crate::names;
 /// How long a lease holds without being renewed.
 pub const DURATION: Duration = Duration::from_secs(11);
 /// How often it is renewed, and how often others look at it.
-pub const PERIOD: Duration = Duration::from_secs(2);
+pub const PERIOD: Duration = Duration::from_millis(1500);
 /// How long a renewal may take: one that takes longer could end after the lease has.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the holder writes without having renewed it: shorter, since a write that is on its way must have ended
