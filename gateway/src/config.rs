@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portcullis_contract::snapshot::{Backend, Client, GatewayName, Snapshot, Target};
+use portcullis_contract::snapshot::{self, Backend, Client, GatewayName, Snapshot, Target};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tracing::level_filters::LevelFilter;
@@ -40,6 +40,12 @@ impl Config {
         previous: Option<&Self>,
         dialer: &Dialer,
     ) -> Result<Self, String> {
+        let digest = snapshot::version(json);
+        if version != digest {
+            return Err(format!(
+                "the snapshot says that it is version {version}, but its digest is {digest}"
+            ));
+        }
         let snapshot =
             Snapshot::from_json(json).map_err(|error| format!("the snapshot cannot be read: {error}"))?;
         let log_level = logging::level(&snapshot.log_level)

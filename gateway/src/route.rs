@@ -69,22 +69,34 @@ fn covers(prefix: &str, path: &str) -> bool {
 }
 
 /// Whether a segment of the path is `.` or `..`, written plainly or escaped. A backend that resolves such a segment
-/// would serve another path than the one that was matched.
+/// would serve another path than the one that was matched. Escaped slashes end a segment too: some backends unescape
+/// them before they resolve.
 pub(crate) fn has_dot_segment(path: &str) -> bool {
-    path.split(['/', '\\']).any(|segment| {
-        let mut rest = segment;
-        let mut dots = 0;
-        while let Some(next) = rest.strip_prefix('.').or_else(|| strip_escaped_dot(rest)) {
-            rest = next;
-            dots += 1;
+    let mut rest = path.as_bytes();
+    // How many dots the segment has so far, and nothing else.
+    let mut dots = Some(0);
+    while let Some((first, after)) = first_unescaped(rest) {
+        rest = after;
+        match first {
+            b'.' => dots = dots.map(|dots: usize| dots.saturating_add(1)),
+            // A parameter after the dots (`..;x`) is dropped by some servers.
+            b'/' | b'\\' | b';' if matches!(dots, Some(1 | 2)) => return true,
+            b'/' | b'\\' => dots = Some(0),
+            _ => dots = None,
         }
-        // A parameter after the dots (`..;x`) is dropped by some servers.
-        (1..=2).contains(&dots) && (rest.is_empty() || rest.starts_with(';'))
-    })
+    }
+    matches!(dots, Some(1 | 2))
 }
 
-fn strip_escaped_dot(text: &str) -> Option<&str> {
-    text.strip_prefix("%2e").or_else(|| text.strip_prefix("%2E"))
+/// The first byte, unescaped once, and what follows it.
+fn first_unescaped(text: &[u8]) -> Option<(u8, &[u8])> {
+    if let [b'%', high, low, rest @ ..] = text
+        && let (Some(high), Some(low)) = (char::from(*high).to_digit(16), char::from(*low).to_digit(16))
+        && let Ok(byte) = u8::try_from(high * 16 + low)
+    {
+        return Some((byte, rest));
+    }
+    text.split_first().map(|(first, rest)| (*first, rest))
 }
 
 #[cfg(test)]
@@ -147,10 +159,34 @@ mod tests {
 
     #[test]
     fn dot_segments_are_seen_in_every_spelling() {
-        for path in ["/a/../b", "/..", "/a/.", "/%2e%2E/a", "/a/.%2e", "/a/..;x/b", "/a\\..\\b"] {
+        for path in [
+            "/a/../b",
+            "/..",
+            "/a/.",
+            "/%2e%2E/a",
+            "/a/.%2e",
+            "/a/..;x/b",
+            "/a\\..\\b",
+            "/a%2F..%2Fb",
+            "/a%2f%2e%2e",
+            "/a%5C..%5cb",
+            "/a/..%2Fb",
+            "/a/..%3Bx/b",
+        ] {
             assert!(has_dot_segment(path), "{path}");
         }
-        for path in ["/", "/a/...", "/a/.well-known", "/a..b", "/a/..b", "/%2e%2eb"] {
+        for path in [
+            "/",
+            "/a/...",
+            "/a/.well-known",
+            "/a..b",
+            "/a/..b",
+            "/%2e%2eb",
+            "/a%2Fb",
+            "/a%2F...",
+            "/a/%",
+            "/a%2",
+        ] {
             assert!(!has_dot_segment(path), "{path}");
         }
     }

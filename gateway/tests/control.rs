@@ -91,6 +91,26 @@ async fn a_snapshot_that_cannot_be_served_is_rejected_with_the_reason_and_the_ol
 }
 
 #[tokio::test]
+async fn a_snapshot_under_another_one_s_version_is_rejected() {
+    let echo = Backend::echo().await;
+    let authority = pki::authority("control");
+    let operator = Operator::new(&authority).await;
+    let door = attached_door(&operator.endpoint(), &authority, echo.address).await;
+    let (mut attachment, _) = operator.attached().await;
+    let json = with_client(&door.snapshot, "dev").to_json().unwrap().into_bytes();
+    attachment.send_as("0123456789abcdef", json).await;
+    match attachment.report().await {
+        Word::Rejected(rejected) => {
+            assert_eq!(rejected.version, "0123456789abcdef");
+            assert!(rejected.reason.contains("its digest is"), "{}", rejected.reason);
+        }
+        other => panic!("not rejected but {other:?}"),
+    }
+    let dev = pki::client(&door.client_ca, "dev");
+    assert_eq!(door.http1_of(&dev).await.get("/").await.status, 403);
+}
+
+#[tokio::test]
 async fn a_new_certificate_is_acknowledged_once_and_nothing_is_acknowledged_for_nothing() {
     let echo = Backend::echo().await;
     let authority = pki::authority("control");

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::support::backend::reply;
+use crate::support::caller::Error;
 use crate::support::door::{Plan, backend, client, prefix};
 use crate::support::{Answer, Backend, Door, body, eventually, pki, request, soon};
 
@@ -67,10 +68,13 @@ async fn a_half_written_pair_is_ignored_until_it_matches() {
         .await;
 }
 
-#[tokio::test]
-async fn a_client_that_is_removed_is_denied_on_its_open_connections_too() {
-    let (bodies, mut began) = mpsc::channel(4);
-    let endless = Backend::new(move |request: Request<hyper::body::Incoming>| {
+/// Pieces of a body; it lasts as long as they do.
+type Pieces = mpsc::Sender<Result<Frame<Bytes>, Error>>;
+
+/// Answers `/endless` with a body whose end it leaves to the test, and all else at once.
+async fn endless() -> (Backend, mpsc::Receiver<Pieces>) {
+    let (bodies, began) = mpsc::channel(4);
+    let backend = Backend::new(move |request: Request<hyper::body::Incoming>| {
         let bodies = bodies.clone();
         async move {
             if request.uri().path() != "/endless" {
@@ -83,6 +87,25 @@ async fn a_client_that_is_removed_is_denied_on_its_open_connections_too() {
         }
     })
     .await;
+    (backend, began)
+}
+
+/// Whether a body breaks off, rather than ends.
+async fn breaks_off(response: &mut Response<hyper::body::Incoming>) -> bool {
+    soon("the stream ends", async {
+        while let Some(frame) = response.body_mut().frame().await {
+            if frame.is_err() {
+                return true;
+            }
+        }
+        false
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_that_is_removed_is_denied_on_its_open_connections_too() {
+    let (endless, mut began) = endless().await;
     let mut plan = Plan::new(vec![backend("api", prefix("/"), endless.address, Protocol::Http1)]);
     plan.snapshot.clients.push(client("dev"));
     let mut door = plan.start().await;
@@ -95,15 +118,7 @@ async fn a_client_that_is_removed_is_denied_on_its_open_connections_too() {
     door.snapshot.clients.retain(|client| client.name == "ci");
     door.write_snapshot();
     // What was in flight is cut, and a new connection opens nothing.
-    let cut = soon("the stream is cut", async {
-        while let Some(frame) = endless.body_mut().frame().await {
-            if frame.is_err() {
-                return true;
-            }
-        }
-        false
-    });
-    assert!(cut.await);
+    assert!(breaks_off(&mut endless).await);
     assert_eq!(door.http1_of(&dev).await.get("/").await.status, 403);
     assert_eq!(door.http2_of(&dev).await.get("/").await.status, 403);
     assert_eq!(ci.get("/").await.status, 200);
@@ -185,6 +200,45 @@ async fn a_certificate_that_expires_on_an_open_connection_no_longer_counts() {
     assert_eq!(caller.get("/").await.status, 403);
     assert_eq!(caller.get("/healthz").await.status, 200);
     door.counted("portcullis_gateway_denials_total{reason=\"expired\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_ends_open_streams_of_both_protocols() {
+    let (endless, mut began) = endless().await;
+    let mut plan = Plan::new(vec![backend("api", prefix("/"), endless.address, Protocol::Http1)]);
+    let clock = Clock::manual(pki::now().unix_timestamp());
+    plan.options.clock = clock.clone();
+    // How often the gateway looks at a clock that jumps.
+    plan.options.limits.header_time = Duration::from_millis(50);
+    let door = plan.start().await;
+    let (mut one, mut two) = (door.http1().await, door.http2().await);
+    let mut first = one.send(request("/endless")).await.unwrap();
+    let mut second = two.send(request("/endless")).await.unwrap();
+    let _held = (soon("it began", began.recv()).await, soon("it began", began.recv()).await);
+    clock.set(door.ci.facts.not_after.unix_timestamp() + 1);
+    assert!(breaks_off(&mut first).await);
+    assert!(breaks_off(&mut second).await);
+    door.counted_down("portcullis_gateway_connections_open", 0.0).await;
+}
+
+#[tokio::test]
+async fn streams_of_an_authority_that_is_no_longer_trusted_are_cut() {
+    let (endless, mut began) = endless().await;
+    let mut door = Door::to_http1(endless.address).await;
+    let next = pki::authority("next clients");
+    let mut old = door.http2().await;
+    let mut cut = old.send(request("/endless")).await.unwrap();
+    let _held = soon("it began", began.recv()).await;
+    door.snapshot.trust.push(next.certificate_pem.clone());
+    door.write_snapshot();
+    door.counted("portcullis_gateway_snapshots_applied_total", 2.0).await;
+    assert_eq!(old.get("/").await.status, 200, "the old one still counts");
+    let mut new = door.http2_of(&pki::client(&next, "ci")).await;
+    assert_eq!(new.get("/").await.status, 200);
+    door.snapshot.trust.remove(0);
+    door.write_snapshot();
+    assert!(breaks_off(&mut cut).await);
+    assert_eq!(new.get("/").await.status, 200);
 }
 
 #[tokio::test]

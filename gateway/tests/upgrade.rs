@@ -1,18 +1,24 @@
 //! WebSocket and other upgrades, end to end.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use portcullis_contract::snapshot::Protocol;
+use portcullis_gateway::clock::Clock;
+use portcullis_pki::Leaf;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 
 use crate::support::backend::Reply;
 use crate::support::caller::Error;
-use crate::support::door::{Plan, backend, prefix};
-use crate::support::{Backend, Door, Seen, body, request, soon};
+use crate::support::caller::exchange;
+use crate::support::door::{Plan, backend, client, prefix};
+use crate::support::{Backend, Door, Seen, body, eventually, pki, request, soon};
 
 /// Switches to whatever is asked for and answers each byte with itself; says what it was told first.
 async fn parrot() -> Backend {
@@ -81,6 +87,119 @@ fn websocket() -> Request<crate::support::caller::Body> {
         sent.headers_mut().insert(name, value.parse().unwrap());
     }
     sent
+}
+
+/// A WebSocket over HTTP/1.1 that has said its first words.
+async fn chat(door: &Door, client: &Leaf) -> TokioIo<Upgraded> {
+    let response = door.http1_of(client).await.send(websocket()).await.unwrap();
+    assert_eq!(response.status(), 101);
+    let mut io = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    line(&mut io).await;
+    talk(&mut io).await;
+    io
+}
+
+/// Nothing more comes of it: an end, or an error.
+async fn is_cut(io: &mut (impl AsyncRead + Unpin)) {
+    let mut rest = Vec::new();
+    let _ = soon("it is cut", io.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty(), "{rest:?}");
+}
+
+fn to_parrot(parrot: &Backend) -> Plan {
+    Plan::new(vec![backend("api", prefix("/"), parrot.address, Protocol::Http1)])
+}
+
+#[tokio::test]
+async fn a_client_that_is_removed_loses_its_websocket_and_the_others_keep_theirs() {
+    let parrot = parrot().await;
+    let mut plan = to_parrot(&parrot);
+    plan.snapshot.clients.push(client("dev"));
+    let mut door = plan.start().await;
+    let dev = pki::client(&door.client_ca, "dev");
+    let (mut ours, mut theirs) = (chat(&door, &door.ci).await, chat(&door, &dev).await);
+    door.snapshot.clients.retain(|client| client.name == "ci");
+    door.write_snapshot();
+    is_cut(&mut theirs).await;
+    talk(&mut ours).await;
+}
+
+#[tokio::test]
+async fn a_websocket_whose_authority_is_no_longer_trusted_is_cut() {
+    let parrot = parrot().await;
+    let mut door = to_parrot(&parrot).start().await;
+    let mut old = chat(&door, &door.ci).await;
+    let next = pki::authority("next clients");
+    door.snapshot.trust.push(next.certificate_pem.clone());
+    door.write_snapshot();
+    door.counted("portcullis_gateway_snapshots_applied_total", 2.0).await;
+    let mut new = chat(&door, &pki::client(&next, "ci")).await;
+    talk(&mut old).await;
+    door.snapshot.trust.remove(0);
+    door.write_snapshot();
+    is_cut(&mut old).await;
+    talk(&mut new).await;
+}
+
+#[tokio::test]
+async fn a_websocket_ends_with_its_certificate() {
+    let parrot = parrot().await;
+    let mut plan = to_parrot(&parrot);
+    let clock = Clock::manual(pki::now().unix_timestamp());
+    plan.options.clock = clock.clone();
+    // How often the gateway looks at a clock that jumps.
+    plan.options.limits.header_time = Duration::from_millis(50);
+    let door = plan.start().await;
+    let mut io = chat(&door, &door.ci).await;
+    clock.set(door.ci.facts.not_after.unix_timestamp());
+    talk(&mut io).await;
+    clock.set(door.ci.facts.not_after.unix_timestamp() + 1);
+    is_cut(&mut io).await;
+}
+
+#[tokio::test]
+async fn a_websocket_keeps_its_connection_s_place_until_it_ends() {
+    let parrot = parrot().await;
+    let mut plan = to_parrot(&parrot);
+    plan.options.limits.connections = 1;
+    let door = plan.start().await;
+    let mut io = chat(&door, &door.ci).await;
+    assert!((door.metric("portcullis_gateway_connections_open").await - 1.0).abs() < 0.1);
+    let refused = exchange(door.tcp().await, b"").await;
+    assert_eq!(refused.first(), Some(&0x15), "a TLS alert");
+    talk(&mut io).await;
+    drop(io);
+    eventually("there is room again", || async {
+        let config = pki::client_config(&door.server_ca, Some(&door.ci), "h2");
+        door.tls_with(config).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_a_websocket() {
+    let parrot = parrot().await;
+    let mut door = to_parrot(&parrot).start().await;
+    let mut io = chat(&door, &door.ci).await;
+    door.stop.cancel();
+    eventually("no new connections are accepted", || async {
+        tokio::net::TcpStream::connect(door.address).await.is_err()
+    })
+    .await;
+    talk(&mut io).await;
+    drop(io);
+    soon("the gateway ends", door.stopped.take().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_websocket_that_outlasts_the_drain_is_cut() {
+    let parrot = parrot().await;
+    let mut plan = to_parrot(&parrot);
+    plan.options.drain_timeout = Duration::from_millis(200);
+    let door = plan.start().await;
+    let mut io = chat(&door, &door.ci).await;
+    door.close().await;
+    is_cut(&mut io).await;
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ mod tests {
 
     fn shown(uri: &str) -> Evidence {
         let identity = uri.parse().map_err(|_| "no identity");
-        Evidence { certificate: Some(ClientCertificate::for_test(identity, 100, 200)) }
+        Evidence { certificate: Some(ClientCertificate::for_test(identity, 100, 200)), ..Evidence::default() }
     }
 
     fn reason(evidence: &Evidence, now: i64) -> DenialReason {

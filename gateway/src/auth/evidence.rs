@@ -16,6 +16,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 pub(crate) struct Evidence {
     /// The certificate that the TLS handshake verified.
     pub(crate) certificate: Option<ClientCertificate>,
+    /// What came with it to lead to an authority.
+    pub(crate) intermediates: Vec<CertificateDer<'static>>,
 }
 
 /// A client certificate whose chain and key the TLS handshake has verified.
@@ -31,15 +33,20 @@ pub(crate) struct ClientCertificate {
     pub(crate) not_before: i64,
     /// Seconds since the epoch.
     pub(crate) not_after: i64,
-    der: CertificateDer<'static>,
+    pub(crate) der: CertificateDer<'static>,
     header: OnceLock<HeaderValue>,
 }
 
 impl Evidence {
     /// What a verified chain shows, leaf first.
     pub(crate) fn from_chain(chain: Option<&[CertificateDer<'static>]>) -> Self {
-        let certificate = chain.and_then(<[_]>::first).map(ClientCertificate::read);
-        Self { certificate }
+        match chain.and_then(<[_]>::split_first) {
+            Some((leaf, intermediates)) => Self {
+                certificate: Some(ClientCertificate::read(leaf)),
+                intermediates: intermediates.to_vec(),
+            },
+            None => Self::default(),
+        }
     }
 }
 
@@ -112,7 +119,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 impl ClientCertificate {
-    pub(super) fn for_test(
+    pub(crate) fn for_test(
         identity: Result<Identity, &'static str>,
         not_before: i64,
         not_after: i64,

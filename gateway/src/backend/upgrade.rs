@@ -67,11 +67,11 @@ impl Upgrade {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             answer.headers_mut().insert(header::UPGRADE, self.protocol.clone());
         }
-        let in_flight = connection.begin();
+        let upgraded = connection.upgraded();
         let cut = connection.cut.clone();
         let carry = carry(self.caller, backend);
         connection.shared.lifeline.callers.spawn(async move {
-            let _in_flight = in_flight;
+            let _upgraded = upgraded;
             tokio::select! {
                 biased;
                 () = cut.cancelled() => {}

@@ -17,8 +17,9 @@ use crate::shared::Shared;
 
 /// Reports that wait to be sent.
 const REPORTS: usize = 8;
-/// How long the operator may take to answer the call.
-const ATTACH_TIME: Duration = Duration::from_secs(10);
+/// How long the operator may take to answer the call: longer than the 10 s that it waits for our pod to appear in its
+/// watch, or a slow watch would be cut off just before it lets us in.
+const ATTACH_TIME: Duration = Duration::from_secs(15);
 /// A snapshot holds trust, clients and backends; one this large is a mistake.
 const LARGEST_SNAPSHOT: usize = 16 * 1024 * 1024;
 

@@ -75,21 +75,19 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             refuse(&stream, &shared);
             continue;
         };
-        let Some(config) = served.borrow().as_ref().map(|served| Arc::clone(&served.config)) else {
-            continue;
-        };
+        let Some(now) = served.borrow().clone() else { continue };
         let shared = Arc::clone(&shared);
         let callers = shared.lifeline.callers.clone();
         callers.spawn(async move {
             let _place = place;
             let shaken = tokio::select! {
-                shaken = handshake(stream, config, shared.limits.handshake_time) => shaken,
+                shaken = handshake(stream, Arc::clone(&now.config), shared.limits.handshake_time) => shaken,
                 () = shared.lifeline.stop.cancelled() => return,
             };
             match shaken {
                 Ok(stream) => {
                     shared.metrics.handshake(HandshakeResult::Ok);
-                    connection::serve(stream, peer, shared).await;
+                    connection::serve(stream, peer, Arc::clone(&now.trust), shared).await;
                 }
                 Err(failure) => {
                     shared.metrics.handshake(failure.result);

@@ -3,10 +3,11 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
@@ -14,12 +15,14 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::auth::fingerprint;
+use crate::auth::{Evidence, fingerprint};
 use crate::metrics::Metrics;
 
 /// What new connections are shown.
 pub(crate) struct Served {
     pub(crate) config: Arc<ServerConfig>,
+    /// Who must have signed a caller's certificate.
+    pub(crate) trust: Arc<Trust>,
     /// SHA-256 of the certificate, 64 lower-case hexadecimal digits.
     pub(crate) fingerprint: String,
 }
@@ -71,11 +74,39 @@ impl fmt::Debug for KeyPair {
     }
 }
 
+/// The authorities that sign clients.
+pub(crate) struct Trust {
+    authorities: Vec<CertificateDer<'static>>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl Trust {
+    fn new(authorities: &[CertificateDer<'static>]) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        for authority in authorities {
+            roots
+                .add(authority.clone())
+                .map_err(|error| format!("an authority cannot be trusted: {error}"))?;
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| format!("clients cannot be verified: {error}"))?;
+        Ok(Self { authorities: authorities.to_vec(), verifier })
+    }
+
+    /// Whether the chain that a caller has shown leads to one of these authorities.
+    pub(super) fn vouches_for(&self, evidence: &Evidence, now: i64) -> bool {
+        let Some(certificate) = &evidence.certificate else { return false };
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or(0)));
+        self.verifier.verify_client_cert(&certificate.der, &evidence.intermediates, now).is_ok()
+    }
+}
+
 #[derive(Default)]
 struct Parts {
-    pair: Option<KeyPair>,
-    trust: Vec<CertificateDer<'static>>,
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    pair: Option<Arc<KeyPair>>,
+    trust: Option<Arc<Trust>>,
 }
 
 /// The parts that came last, and the configuration made of them.
@@ -99,40 +130,40 @@ impl Certificates {
         self.served.borrow().as_ref().map(|served| served.fingerprint.clone())
     }
 
+    /// The authorities that new connections are checked against.
+    pub(super) fn served_trust(&self) -> Option<Arc<Trust>> {
+        self.served.borrow().as_ref().map(|served| Arc::clone(&served.trust))
+    }
+
     /// Checks new connections against these authorities.
-    pub(crate) fn trust(&self, trust: &[CertificateDer<'static>]) -> Result<(), String> {
+    pub(crate) fn trust(&self, authorities: &[CertificateDer<'static>]) -> Result<(), String> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if parts.verifier.is_some() && parts.trust == trust {
+        if parts.trust.as_ref().is_some_and(|trust| trust.authorities == authorities) {
             return Ok(());
         }
-        let mut roots = RootCertStore::empty();
-        for authority in trust {
-            roots
-                .add(authority.clone())
-                .map_err(|error| format!("an authority cannot be trusted: {error}"))?;
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(|error| format!("clients cannot be verified: {error}"))?;
-        parts.trust = trust.to_vec();
-        parts.verifier = Some(verifier);
-        self.publish(&parts)
+        let trust = Some(Arc::new(Trust::new(authorities)?));
+        self.publish(Parts { pair: parts.pair.clone(), trust }, &mut parts)
     }
 
     /// Shows new connections this certificate.
     pub(crate) fn present(&self, pair: KeyPair) -> Result<(), String> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         self.metrics.certificate_expiry.set(pair.not_after);
-        parts.pair = Some(pair);
-        self.publish(&parts)
+        self.publish(Parts { pair: Some(Arc::new(pair)), trust: parts.trust.clone() }, &mut parts)
     }
 
-    fn publish(&self, parts: &Parts) -> Result<(), String> {
-        let (Some(pair), Some(verifier)) = (&parts.pair, &parts.verifier) else { return Ok(()) };
-        let config = server_config(pair, Arc::clone(verifier)).map_err(|error| error.to_string())?;
-        let served = Served { config: Arc::new(config), fingerprint: pair.fingerprint.clone() };
-        self.served.send_replace(Some(Arc::new(served)));
+    /// Serves these parts from now on, or leaves everything as it is.
+    fn publish(&self, next: Parts, parts: &mut Parts) -> Result<(), String> {
+        if let (Some(pair), Some(trust)) = (&next.pair, &next.trust) {
+            let config =
+                server_config(pair, Arc::clone(&trust.verifier)).map_err(|error| error.to_string())?;
+            self.served.send_replace(Some(Arc::new(Served {
+                config: Arc::new(config),
+                trust: Arc::clone(trust),
+                fingerprint: pair.fingerprint.clone(),
+            })));
+        }
+        *parts = next;
         Ok(())
     }
 }

@@ -219,6 +219,11 @@ impl Door {
         eventually(name, || async { self.metric(name).await >= value }).await;
     }
 
+    /// Waits until a metric has fallen to a value.
+    pub(crate) async fn counted_down(&self, name: &str, value: f64) {
+        eventually(name, || async { self.metric(name).await <= value }).await;
+    }
+
     /// Stops the gateway and waits for its end.
     pub(crate) async fn close(mut self) {
         self.stop.cancel();

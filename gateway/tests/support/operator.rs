@@ -127,9 +127,13 @@ impl Attachment {
 
     pub(crate) async fn send_json(&self, json: Vec<u8>) -> String {
         let version = version(&json);
-        let snapshot = control::Snapshot { version: version.clone(), json };
-        self.tell(Told::Snapshot(snapshot)).await;
+        self.send_as(&version, json).await;
         version
+    }
+
+    /// Sends a document under a version that need not be its own.
+    pub(crate) async fn send_as(&self, version: &str, json: Vec<u8>) {
+        self.tell(Told::Snapshot(control::Snapshot { version: version.to_owned(), json })).await;
     }
 
     pub(crate) async fn redirect(&self, address: String) {
