@@ -36,11 +36,11 @@ pub(crate) struct Options {
 pub(crate) fn act(options: &Options) -> Result<()> {
     let began = Instant::now();
     let site = site(options)?;
-    let new_images = site.bring_images()?;
-    site.install_operator(new_images)?;
+    let images = site.bring_images()?;
+    site.install_operator(&images)?;
 
     let step = say::step(format!("{EXAMPLE} applied"));
-    site.apply(&workspace::root().join(EXAMPLE))?;
+    site.apply(&workspace::root().join(EXAMPLE), &images)?;
     step.done();
     let applied = Instant::now();
     let step = say::step("Gateway demo/door is Ready");

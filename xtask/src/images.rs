@@ -67,6 +67,15 @@ pub(crate) struct Archive {
     pub(crate) path: PathBuf,
 }
 
+impl Archive {
+    /// A short name for its content.
+    pub(crate) fn content(&self) -> Result<String> {
+        let bytes =
+            fs::read(&self.path).with_context(|| format!("failed to read {}", self.path.display()))?;
+        Ok(crate::cache::key([bytes.as_slice()]))
+    }
+}
+
 /// Does what was asked.
 pub(crate) fn act(options: &Options) -> Result<()> {
     let target = Target::of(options.context.as_deref(), options.registry.as_deref())?;
@@ -75,7 +84,9 @@ pub(crate) fn act(options: &Options) -> Result<()> {
         say::result(format!("{}  {}", archive.reference, archive.path.display()));
     }
     if let Some(target) = target {
-        target.take(&archives)?;
+        for image in target.take(&archives)?.iter().filter(|image| image.name != image.reference) {
+            say::result(&image.name);
+        }
     }
     Ok(())
 }

@@ -7,10 +7,16 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::cluster::Cluster;
 use crate::images;
-use crate::images::context::Target;
+use crate::images::context::{Named, Target};
 use crate::{command, say, workspace};
 
 const OPERATOR: &str = "portcullis-operator";
+/// What the references of our own images have in common.
+const OURS: &str = "/portcullis-";
+/// Annotation of the operator's Deployment: which contents of our images run.
+const CONTENTS: &str = "portcullis.dev/images";
+/// Selects the Deployments that the operator made.
+const GATEWAYS: &str = "app.kubernetes.io/managed-by=portcullis";
 
 /// Where to install.
 #[derive(Debug, Clone)]
@@ -37,37 +43,45 @@ impl Site {
         }
     }
 
-    /// Builds our images and hands them to the nodes; says whether there was anything new.
-    pub(crate) fn bring_images(&self) -> Result<bool> {
+    /// Builds our images and hands them to the nodes.
+    pub(crate) fn bring_images(&self) -> Result<Images> {
         let archives = images::build(images::Profile::Release, images::Builder::Own, None)?;
-        let cluster = match self {
-            Self::Theirs { target, .. } => return target.take(&archives).map(|()| true),
-            Self::Local(cluster) => cluster,
+        let names = match self {
+            Self::Theirs { target, .. } => target.take(&archives)?,
+            Self::Local(cluster) => {
+                let step = say::step("images loaded");
+                let mut new = false;
+                for archive in &archives {
+                    new |= cluster.load_if_new(&archive.path)?;
+                }
+                step.done_as(if new { "images loaded" } else { "images are loaded already" });
+                Vec::new()
+            }
         };
-        let step = say::step("images loaded");
-        let mut new = false;
-        for archive in &archives {
-            new |= cluster.load_if_new(&archive.path)?;
-        }
-        step.done_as(if new { "images loaded" } else { "images are loaded already" });
-        Ok(new)
+        let ours = archives.iter().filter(|archive| archive.reference.contains(OURS));
+        let contents = ours.map(images::Archive::content).collect::<Result<Vec<_>>>()?.join(".");
+        Ok(Images { names, contents })
     }
 
-    /// Installs the operator, or brings it up to date, and waits until it runs. New images keep their name, so whatever
-    /// runs of the old ones is replaced.
-    pub(crate) fn install_operator(&self, new_images: bool) -> Result<()> {
+    /// Installs the operator, or brings it up to date, and waits until it runs. Images that keep their name do so with
+    /// new content: then whatever runs of the old ones is replaced, one after the other.
+    pub(crate) fn install_operator(&self, images: &Images) -> Result<()> {
         let step = say::step("operator installed");
         let ours = ["--namespace", "portcullis-system"];
-        let there =
-            command::succeeds(&mut self.kubectl(ours.into_iter().chain(["get", "deployment", OPERATOR]))?);
-        self.apply(&workspace::root().join("manifests/install.yaml"))?;
-        if there && new_images {
-            command::run(&mut self.kubectl(ours.into_iter().chain([
-                "rollout",
-                "restart",
-                "deployment",
-                OPERATOR,
-            ]))?)?;
+        let runs = format!(r"--output=jsonpath={{.metadata.annotations.{}}}", CONTENTS.replace('.', r"\."));
+        let there = ["get", "deployment", OPERATOR, "--ignore-not-found", "--output=name"];
+        let there = command::output(&mut self.kubectl(ours.into_iter().chain(there))?)?;
+        let restart = if there.trim().is_empty() {
+            false
+        } else {
+            let runs = ["get", "deployment", OPERATOR, &runs];
+            let runs = command::output(&mut self.kubectl(ours.into_iter().chain(runs))?)?;
+            images.need_a_restart(runs.trim())
+        };
+        self.apply(&workspace::root().join("manifests/install.yaml"), images)?;
+        if restart {
+            let restart = ["rollout", "restart", "deployment", OPERATOR];
+            command::run(&mut self.kubectl(ours.into_iter().chain(restart))?)?;
         }
         let wait = ["rollout", "status", "deployment", OPERATOR, "--timeout=120s"];
         if let Err(error) = command::run(&mut self.kubectl(ours.into_iter().chain(wait))?) {
@@ -79,47 +93,100 @@ impl Site {
             let logs = tell(&["logs", &format!("deployment/{OPERATOR}"), "--tail", "20"]);
             return Err(error.context(format!("{}\n{logs}", command::tail(&pods, 30))));
         }
-        if there && new_images {
-            let gateways =
-                ["delete", "pods", "-A", "-l", "app.kubernetes.io/name=portcullis-gateway", "--wait=false"];
-            command::run(&mut self.kubectl(gateways)?)?;
+        if restart {
+            self.restart_gateways()?;
         }
+        // Noted last: a run that broke off before is caught up with by the next one.
+        let contents = format!("{CONTENTS}={}", images.contents);
+        let note = ["annotate", "deployment", OPERATOR, "--overwrite", &contents];
+        command::run(&mut self.kubectl(ours.into_iter().chain(note))?)?;
         step.done();
         Ok(())
     }
 
+    /// Replaces the pods of every Gateway at the pace that its Deployment allows.
+    fn restart_gateways(&self) -> Result<()> {
+        let list =
+            r#"--output=jsonpath={range .items[*]}{.metadata.namespace}{" "}{.metadata.name}{"\n"}{end}"#;
+        let get = ["get", "deployments", "--all-namespaces", "--selector", GATEWAYS, list];
+        for (namespace, name) in deployments(&command::output(&mut self.kubectl(get)?)?) {
+            let restart = ["--namespace", namespace, "rollout", "restart", "deployment", name];
+            command::run(&mut self.kubectl(restart)?)?;
+        }
+        Ok(())
+    }
+
     /// Applies a manifest, in which our images have the names that this cluster knows them by.
-    pub(crate) fn apply(&self, manifest: &Path) -> Result<()> {
+    pub(crate) fn apply(&self, manifest: &Path, images: &Images) -> Result<()> {
         let text = std::fs::read_to_string(manifest)
             .with_context(|| format!("failed to read {}", manifest.display()))?;
         let mut kubectl = self.kubectl(["apply", "--server-side", "--force-conflicts", "-f", "-"])?;
-        let applied = command::run_with_input(&mut kubectl, &self.named(&text));
+        let applied = command::run_with_input(&mut kubectl, &images.named(&text));
         applied.with_context(|| format!("failed to apply {}", manifest.display()))
     }
+}
 
+/// Images that a cluster was handed.
+#[derive(Debug)]
+pub(crate) struct Images {
+    /// Those that have another name there.
+    names: Vec<Named>,
+    /// What is in those that are ours.
+    contents: String,
+}
+
+impl Images {
+    /// A manifest with the cluster's names.
     fn named(&self, text: &str) -> String {
-        match self {
-            Self::Theirs { target: target @ Target::Registry(_), .. } => {
-                text.replace("localhost/", &target.name_of("localhost/"))
-            }
-            _ => text.to_owned(),
-        }
+        self.names.iter().fold(text.to_owned(), |text, image| text.replace(&image.reference, &image.name))
     }
+
+    /// Whether pods of these other contents would go on under the same names. New names replace pods by themselves.
+    fn need_a_restart(&self, running: &str) -> bool {
+        let same_names = self.names.iter().all(|image| image.name == image.reference);
+        same_names && running != self.contents
+    }
+}
+
+/// Namespaces and names, a line each.
+fn deployments(listed: &str) -> impl Iterator<Item = (&str, &str)> {
+    listed.lines().filter_map(|line| line.trim().split_once(' '))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn images(name: &str) -> Images {
+        let named = Named { reference: "localhost/portcullis-gateway:dev".into(), name: name.into() };
+        Images { names: vec![named], contents: "0f.1e".into() }
+    }
+
     #[test]
     fn images_in_a_manifest_get_the_names_that_the_registry_has_them_under() {
-        let target = Target::Registry("registry.example/team".into());
-        let site = Site::Theirs { context: "any".into(), target };
         assert_eq!(
-            site.named("image: localhost/go-httpbin:dev"),
-            "image: registry.example/team/go-httpbin:dev"
+            images("registry.example/team/portcullis-gateway:dev-1e")
+                .named("- --gateway-image=localhost/portcullis-gateway:dev\n"),
+            "- --gateway-image=registry.example/team/portcullis-gateway:dev-1e\n"
         );
-        let site = Site::Local(Cluster::named("a").unwrap());
-        assert_eq!(site.named("image: localhost/go-httpbin:dev"), "image: localhost/go-httpbin:dev");
+        let local = Images { names: Vec::new(), contents: String::new() };
+        assert_eq!(local.named("image: localhost/go-httpbin:dev"), "image: localhost/go-httpbin:dev");
+    }
+
+    #[test]
+    fn pods_are_restarted_only_for_new_content_under_an_old_name() {
+        let loaded = images("localhost/portcullis-gateway:dev");
+        assert!(!loaded.need_a_restart("0f.1e"));
+        assert!(loaded.need_a_restart("0f.00"));
+        assert!(loaded.need_a_restart(""), "installed by somebody else");
+        let pushed = images("registry.example/portcullis-gateway:dev-1e");
+        assert!(!pushed.need_a_restart("0f.00"), "its new name does it");
+    }
+
+    #[test]
+    fn deployments_are_read_line_by_line() {
+        let listed: Vec<_> = deployments("demo door\nshop front\n").collect();
+        assert_eq!(listed, [("demo", "door"), ("shop", "front")]);
+        assert_eq!(deployments("").count(), 0);
     }
 }

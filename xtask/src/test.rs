@@ -92,8 +92,8 @@ impl Tier {
                 let binaries = images::binaries(images::Profile::Release)?;
                 let stand = Stand::started("test-e2e", Extent::Node)?.with_binaries(binaries);
                 let site = Site::Local(stand.cluster().clone());
-                let new_images = site.bring_images()?;
-                site.install_operator(new_images)?;
+                let images = site.bring_images()?;
+                site.install_operator(&images)?;
                 run(&tests, Some(&stand), counts, Some(Kind::EndToEnd))
             }
             Self::Cluster => {

@@ -20,6 +20,15 @@ pub(crate) enum Target {
     Registry(String),
 }
 
+/// An image under two names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Ours, as in manifests.
+    pub(crate) reference: String,
+    /// The cluster's.
+    pub(crate) name: String,
+}
+
 impl Target {
     /// Recognised by how these tools name their contexts; `None` where nobody asked for any.
     pub(crate) fn of(context: Option<&str>, registry: Option<&str>) -> Result<Option<Self>> {
@@ -42,20 +51,23 @@ impl Target {
         )
     }
 
-    /// The name by which the cluster knows an image.
-    pub(crate) fn name_of(&self, reference: &str) -> String {
+    /// The name by which the cluster knows an image. In a registry its tag tells the content, so that no node takes an
+    /// older image of the same name for it.
+    fn name_of(&self, reference: &str, content: &str) -> String {
         match self {
             Self::Registry(registry) => {
-                format!("{registry}/{}", reference.rsplit_once('/').map_or(reference, |(_, name)| name))
+                let name = reference.rsplit_once('/').map_or(reference, |(_, name)| name);
+                format!("{registry}/{name}-{content}")
             }
             _ => reference.to_owned(),
         }
     }
 
-    /// Hands the images over.
-    pub(crate) fn take(&self, archives: &[Archive]) -> Result<()> {
+    /// Hands the images over; says by which names the cluster knows them.
+    pub(crate) fn take(&self, archives: &[Archive]) -> Result<Vec<Named>> {
+        let mut names = Vec::new();
         for archive in archives {
-            let name = self.name_of(&archive.reference);
+            let name = self.name_of(&archive.reference, &archive.content()?);
             let step = say::step(format!("image {name} handed over"));
             match self {
                 Self::Kind(cluster) => {
@@ -82,8 +94,9 @@ impl Target {
                 Self::Registry(_) => push(archive, &name)?,
             }
             step.done();
+            names.push(Named { reference: archive.reference.clone(), name });
         }
-        Ok(())
+        Ok(names)
     }
 }
 
@@ -129,11 +142,16 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_wins_and_gives_the_images_its_own_name() {
+    fn a_registry_wins_and_gives_the_images_names_that_tell_their_content() {
         let target = Target::of(Some("kind-a"), Some("registry.example/team/")).unwrap().unwrap();
         assert_eq!(
-            target.name_of("localhost/portcullis-gateway:dev"),
-            "registry.example/team/portcullis-gateway:dev"
+            target.name_of("localhost/portcullis-gateway:dev", "00ff"),
+            "registry.example/team/portcullis-gateway:dev-00ff"
+        );
+        let kind = Target::Kind("a".into());
+        assert_eq!(
+            kind.name_of("localhost/portcullis-gateway:dev", "00ff"),
+            "localhost/portcullis-gateway:dev"
         );
     }
 }

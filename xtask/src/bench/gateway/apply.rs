@@ -43,8 +43,8 @@ impl Bench for Apply {
         stage.cluster.down()?;
         stage.cluster.up(Extent::Node)?;
         let site = Site::Local(stage.cluster.clone());
-        let new_images = site.bring_images()?;
-        site.install_operator(new_images)?;
+        let images = site.bring_images()?;
+        site.install_operator(&images)?;
         command::run(&mut stage.cluster.kubectl(["create", "namespace", NAMESPACE])?)?;
         Ok(Box::new(stage))
     }
