@@ -1,5 +1,5 @@
 //! The TLS configuration that new connections get: the server's certificate and key, and who signs clients. Either
-//! changes without touching connections that are open.
+//! changes without a restart; open connections end only where nobody who is still trusted has signed their caller.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
