@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::Client;
 use portcullis_pki::Mint;
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::control::Control;
@@ -40,6 +41,9 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// How often each Gateway's visit has failed in a row.
     pub backoff: Backoff,
+    /// One visit plans at a time. A plan is nothing but computing: when every Gateway is due, all workers would do that
+    /// at once, and the one that just came would wait for a thread at each of its steps.
+    pub planning: Semaphore,
 }
 
 /// Waits longer after each failure in a row, each Gateway for itself.

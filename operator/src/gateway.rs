@@ -69,6 +69,8 @@ async fn carry_out(ctx: &Context, gateway: &Gateway, observed: &observe::Observe
     if gateway.spec.suspend {
         return Outcome::Suspended;
     }
+    // It is never closed.
+    let turn = ctx.planning.acquire().await.ok();
     let accepted = match validate(gateway, observed, &ctx.settings) {
         Ok(accepted) => accepted,
         Err(rejected) => return Outcome::Rejected(rejected),
@@ -79,6 +81,7 @@ async fn carry_out(ctx: &Context, gateway: &Gateway, observed: &observe::Observe
         Ok(plan) => plan,
         Err(error) => return Outcome::Unplanned(chain(&error)),
     };
+    drop(turn);
     for note in &plan.certificates.notes {
         tracing::info!(gateway = %accepted.key, "{note}");
     }

@@ -68,6 +68,7 @@ pub async fn run(
         mint: mint.clone(),
         metrics,
         backoff: context::Backoff::default(),
+        planning: tokio::sync::Semaphore::new(1),
     });
 
     let watches = world::watch::Watches::new(client.clone(), ctx.world.clone(), ctx.queue.clone());
