@@ -70,7 +70,7 @@ async fn a_killed_leader_is_replaced_within_fifteen_seconds_and_the_two_never_wr
     println!("taken over {taken:?} after the kill");
     // It may have been renewed just before the kill, which the other sees a period later, and from then on looks once a
     // period until it has stood long enough.
-    let looks = lease::DURATION.as_secs().div_ceil(lease::PERIOD.as_secs()) + 1;
+    let looks = lease::DURATION.as_millis().div_ceil(lease::PERIOD.as_millis()) + 1;
     let latest = lease::PERIOD * u32::try_from(looks).unwrap();
     assert!(latest < Duration::from_secs(15), "{latest:?} by the constants alone");
     assert!(taken < Duration::from_secs(15), "{taken:?}");
