@@ -147,17 +147,18 @@ impl Cluster {
         .with_context(|| format!("failed to load {}", archive.display()))
     }
 
-    /// The same, unless just this archive was loaded before; says whether it was new.
+    /// The same, unless the last archive of this name had the same bytes; says whether it was new.
     pub(crate) fn load_if_new(&self, archive: &Path) -> Result<bool> {
         let bytes = fs::read(archive).with_context(|| format!("failed to read {}", archive.display()))?;
         let folder = self.state().join("loaded");
-        let mark = folder.join(cache::key([bytes.as_slice()]));
-        if mark.exists() {
+        let mark = folder.join(archive.file_name().context("an archive without a name")?);
+        let content = cache::key([bytes.as_slice()]);
+        if fs::read_to_string(&mark).is_ok_and(|loaded| loaded == content) {
             return Ok(false);
         }
         self.load(archive)?;
         fs::create_dir_all(&folder)
-            .and_then(|()| fs::write(&mark, ""))
+            .and_then(|()| fs::write(&mark, &content))
             .context("failed to note what was loaded")?;
         Ok(true)
     }
