@@ -3,8 +3,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -13,7 +13,12 @@ import (
 
 func main() {
 	object := &unstructured.Unstructured{}
-	if err := json.NewDecoder(os.Stdin).Decode(&object.Object); err != nil {
+	input, err := io.ReadAll(os.Stdin)
+	if err == nil {
+		// Its own reading of JSON tells whole numbers from others.
+		err = object.UnmarshalJSON(input)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "expected an object as JSON on stdin:", err)
 		os.Exit(2)
 	}
