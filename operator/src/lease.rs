@@ -100,14 +100,6 @@ impl Leadership {
         }
     }
 
-    /// Waits until there is another answer to who leads.
-    pub async fn changed(&self) {
-        let mut standing = self.standing.subscribe();
-        standing.mark_unchanged();
-        let leads = standing.borrow().until.is_some();
-        drop(standing.wait_for(|standing| standing.until.is_some() != leads).await);
-    }
-
     fn set(&self, standing: Standing) {
         self.standing.send_if_modified(|now| {
             let modified = *now != standing;

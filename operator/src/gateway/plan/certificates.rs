@@ -36,7 +36,7 @@ pub struct Certificates {
     pub clients: Vec<(String, String, LeafFacts)>,
     /// What stands in the way.
     pub trouble: Option<Trouble>,
-    /// Why something is issued or restored, in words for the log and the Event.
+    /// Why something is issued or restored, in words for the log.
     pub notes: Vec<String>,
     /// When the next certificate is due.
     pub renewal: Option<OffsetDateTime>,
