@@ -9,15 +9,33 @@ pub enum ConditionType {
     ResolvedRefs,
     /// Authority, server certificate and bundles exist, match and have time left.
     CertificatesReady,
+    /// Every ready replica has the keys that tokens are checked with; where tokens are taken.
+    OidcDiscovered,
     /// Every ready replica has acknowledged the current configuration.
     Programmed,
     /// All of the above, and a replica is ready.
     Ready,
+    /// A ready replica does without one of its drivers; where there are drivers. Never changes Ready.
+    Degraded,
+    /// The spec is carried out, and lets more or fewer in than its author may think; there only while it does.
+    Warning,
 }
 
 impl ConditionType {
     /// Every condition, in the order that they are shown in.
-    pub const ALL: [Self; 5] =
+    pub const ALL: [Self; 8] = [
+        Self::Accepted,
+        Self::ResolvedRefs,
+        Self::CertificatesReady,
+        Self::OidcDiscovered,
+        Self::Programmed,
+        Self::Ready,
+        Self::Degraded,
+        Self::Warning,
+    ];
+
+    /// Those that every Gateway has; the others are there only where they apply.
+    pub const ALWAYS: [Self; 5] =
         [Self::Accepted, Self::ResolvedRefs, Self::CertificatesReady, Self::Programmed, Self::Ready];
 
     /// The condition's name.
@@ -26,9 +44,17 @@ impl ConditionType {
             Self::Accepted => "Accepted",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::CertificatesReady => "CertificatesReady",
+            Self::OidcDiscovered => "OIDCDiscovered",
             Self::Programmed => "Programmed",
             Self::Ready => "Ready",
+            Self::Degraded => "Degraded",
+            Self::Warning => "Warning",
         }
+    }
+
+    /// Whether it is bad news when it is true.
+    pub fn is_bad_when_true(self) -> bool {
+        matches!(self, Self::Degraded | Self::Warning)
     }
 }
 
@@ -43,6 +69,8 @@ pub enum Reason {
     Invalid,
     /// `Accepted`: the overlay is no PodTemplateSpec.
     InvalidPodTemplate,
+    /// `Accepted`: a driver's sidecar has something that no container has.
+    InvalidSidecar,
     /// `Accepted`: an object of a child's name belongs to somebody else.
     NameConflict,
     /// `Accepted`: the operator may not do what it must.
@@ -63,6 +91,12 @@ pub enum Reason {
     WriteFailed,
     /// `CertificatesReady`: a certificate could not be issued.
     IssuingFailed,
+    /// `OIDCDiscovered`: every ready replica has the keys of every issuer.
+    Discovered,
+    /// `OIDCDiscovered`: so it has, but the last attempt to fetch them anew failed.
+    LastGoodKeys,
+    /// `OIDCDiscovered`: a ready replica has no keys of an issuer.
+    KeysMissing,
     /// `Programmed`: every ready replica has acknowledged.
     Programmed,
     /// `Programmed`: not every ready replica has acknowledged yet.
@@ -77,6 +111,14 @@ pub enum Reason {
     NoReplicas,
     /// `Ready`: it answers.
     Ready,
+    /// `Degraded`: every ready replica reaches its drivers.
+    DriversConnected,
+    /// `Degraded`: a ready replica cannot reach a driver.
+    DriverUnavailable,
+    /// `Warning`: tokens say who is asking, and every one of them makes a user.
+    AuthenticationOnly,
+    /// `Warning`: nothing says who is asking.
+    NobodyKnown,
 }
 
 impl Reason {
@@ -87,6 +129,7 @@ impl Reason {
             Self::Accepted => "Accepted",
             Self::Invalid => "Invalid",
             Self::InvalidPodTemplate => "InvalidPodTemplate",
+            Self::InvalidSidecar => "InvalidSidecar",
             Self::NameConflict => "NameConflict",
             Self::Forbidden => "Forbidden",
             Self::Suspended => "Suspended",
@@ -97,6 +140,9 @@ impl Reason {
             Self::AuthorityUnusable => "AuthorityUnusable",
             Self::WriteFailed => "WriteFailed",
             Self::IssuingFailed => "IssuingFailed",
+            Self::Discovered => "Discovered",
+            Self::LastGoodKeys => "LastGoodKeys",
+            Self::KeysMissing => "KeysMissing",
             Self::Programmed => "Programmed",
             Self::WaitingForReplicas => "WaitingForReplicas",
             Self::Rejected => "Rejected",
@@ -104,6 +150,10 @@ impl Reason {
             Self::PodFailing => "PodFailing",
             Self::NoReplicas => "NoReplicas",
             Self::Ready => "Ready",
+            Self::DriversConnected => "DriversConnected",
+            Self::DriverUnavailable => "DriverUnavailable",
+            Self::AuthenticationOnly => "AuthenticationOnly",
+            Self::NobodyKnown => "NobodyKnown",
         }
     }
 }

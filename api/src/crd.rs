@@ -32,7 +32,7 @@ fn gateway() -> CustomResourceDefinition {
 }
 
 fn begin_as_unknown(status: &mut JSONSchemaProps) {
-    let conditions: Vec<_> = ConditionType::ALL
+    let conditions: Vec<_> = ConditionType::ALWAYS
         .into_iter()
         .map(|condition| {
             serde_json::json!({

@@ -7,11 +7,16 @@ use serde::{Deserialize, Serialize};
 pub mod access;
 pub mod backend;
 pub mod client;
+pub mod driver;
+pub mod edge;
+pub mod issuer;
+pub mod oidc;
 pub mod pki;
+pub mod requirement;
 pub mod service;
 pub mod status;
 
-/// A secure front door: one port for gRPC, HTTP and WebSocket, guarded by mutual TLS, with what stands behind it.
+/// A secure front door: one port for gRPC, HTTP and WebSocket, who may come in, and what stands behind it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "portcullis.dev",
@@ -20,7 +25,7 @@ pub mod status;
     namespaced,
     status = "status::GatewayStatus",
     derive = "PartialEq",
-    doc = "A Gateway is a secure front door: one port for gRPC, HTTP and WebSocket, guarded by mutual TLS.",
+    doc = "A Gateway is a secure front door: one port for gRPC, HTTP and WebSocket, guarded by mutual TLS, an identity-aware edge or a trusted proxy, with roles and scopes of an OpenID provider on top.",
     shortname = "pgw",
     category = "portcullis",
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.access.mode"),
@@ -48,9 +53,13 @@ pub mod status;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GatewaySpec {
-    /// How callers prove who they are.
+    /// How callers come in.
     #[serde(default)]
     pub access: access::Access,
+
+    /// The OpenID provider whose bearer tokens say who is asking, in every mode of access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<oidc::Oidc>,
 
     /// The certificates that Portcullis issues for this Gateway.
     #[serde(default)]
@@ -67,6 +76,10 @@ pub struct GatewaySpec {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.match == b.match))").message("two backends match the same requests: give each a pathPrefix or grpcService of its own"))]
     pub backends: Vec<backend::Backend>,
+
+    /// Programs beside the gateway that its API asks: for sandboxes, for credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drivers: Option<driver::Drivers>,
 
     /// The Service in front of the replicas.
     #[serde(default)]

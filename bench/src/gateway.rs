@@ -12,3 +12,5 @@ pub mod caller;
 pub mod cpu;
 pub mod credentials;
 pub mod load;
+pub mod stream;
+mod token;

@@ -20,6 +20,15 @@ pub const CONFIG_DIR: &str = "/etc/portcullis/config";
 /// The bootstrap snapshot, JSON.
 pub const SNAPSHOT: &str = "snapshot.json";
 
+/// Folder with the roots of the OpenID provider, one file [`ISSUER_CA`], where the Gateway names some.
+pub const OIDC_CA_DIR: &str = "/etc/portcullis/oidc-ca";
+/// Folder with the roots of the edge's issuer, one file [`ISSUER_CA`], where the Gateway names some.
+pub const EDGE_CA_DIR: &str = "/etc/portcullis/edge-ca";
+/// Roots that an issuer's TLS certificate is checked against, PEM.
+pub const ISSUER_CA: &str = "ca.crt";
+/// Folder that a driver's sidecar shares with the gateway; below it, a folder for each kind of driver.
+pub const DRIVERS_DIR: &str = "/run/portcullis";
+
 /// The one port that is served to callers.
 pub const PORT: u16 = 8443;
 /// Plain HTTP: `/healthz` and `/readyz` for the kubelet.

@@ -3,6 +3,7 @@
 
 pub mod files;
 pub mod identity;
+pub mod rules;
 pub mod snapshot;
 
 /// `portcullis.gateway.v1`: what a gateway answers on its own names.
@@ -15,6 +16,18 @@ pub mod gateway {
 #[expect(missing_docs, clippy::pedantic, reason = "generated; the documentation is in proto/")]
 pub mod control {
     tonic::include_proto!("portcullis.control.v1");
+}
+
+/// `portcullis.driver.compute.v1`: how the gateway asks a driver for sandboxes.
+#[expect(clippy::pedantic, reason = "generated; the documentation is in proto/")]
+pub mod compute_driver {
+    include!(concat!(env!("OUT_DIR"), "/drivers/portcullis.driver.compute.v1.rs"));
+}
+
+/// `portcullis.driver.credentials.v1`: how the gateway asks a driver for credentials.
+#[expect(clippy::pedantic, reason = "generated; the documentation is in proto/")]
+pub mod credentials_driver {
+    include!(concat!(env!("OUT_DIR"), "/drivers/portcullis.driver.credentials.v1.rs"));
 }
 
 /// The encoded `FileDescriptorSet` of everything in `proto/`, for gRPC reflection.

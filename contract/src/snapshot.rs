@@ -22,6 +22,143 @@ pub struct Snapshot {
     pub clients: Vec<Client>,
     /// What stands behind the door. The most specific match wins: a gRPC service, then the longest path prefix.
     pub backends: Vec<Backend>,
+    /// How callers come in.
+    #[serde(default)]
+    pub mode: Mode,
+    /// CIDRs of the proxies whose forwarding headers count, such as `10.0.0.0/8`. In mode `Plaintext`,
+    /// loopback does too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<String>,
+    /// Whether those proxies begin each connection with a PROXY protocol header, v1 or v2.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
+    /// The identity-aware edge in front, in mode `Edge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<Edge>,
+    /// Who issues bearer tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<Oidc>,
+    /// Programs beside the gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drivers: Vec<Driver>,
+}
+
+/// How callers come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// TLS with a client certificate, which nobody may leave out.
+    #[default]
+    #[serde(rename = "MutualTLS")]
+    MutualTls,
+    /// TLS behind an identity-aware edge, whose token says who is asking. A client certificate may be shown.
+    Edge,
+    /// Without TLS, behind a trusted proxy that ends it.
+    Plaintext,
+}
+
+impl Mode {
+    /// The mode's name in the resource.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MutualTls => "MutualTLS",
+            Self::Edge => "Edge",
+            Self::Plaintext => "Plaintext",
+        }
+    }
+}
+
+/// Who issues tokens, and what they must say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Issuer {
+    /// `iss`, compared exactly.
+    pub issuer: String,
+    /// What `aud` must be or contain.
+    pub audience: String,
+    /// Where the keys are. Without it, where the issuer's discovery document says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+    /// File with the roots that its TLS certificate is checked against, PEM. Without it, the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// How long fetched keys are good before they are fetched again, in seconds.
+    pub jwks_ttl_seconds: u64,
+    /// How far the clocks may disagree, in seconds.
+    pub clock_skew_seconds: u64,
+    /// Path of the claim that backends are told as the user: keys with dots between them, `\.` for a dot in a key.
+    pub user_claim: String,
+    /// Path of the claim with the roles. Without it there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles_claim: Option<String>,
+    /// The role that makes a caller `admin`. Without it no token does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_role: Option<String>,
+    /// The role that makes a caller `user`. Without it every valid token does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_role: Option<String>,
+    /// Path of the claim with the scopes. Without it scopes are not enforced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes_claim: Option<String>,
+}
+
+/// Bearer tokens of an OpenID provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Oidc {
+    /// Who issues them.
+    #[serde(flatten)]
+    pub issuer: Issuer,
+    /// The client that the CLI logs in as.
+    pub client_id: String,
+    /// The scopes that it asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+}
+
+/// Tokens of an identity-aware edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Edge {
+    /// Who issues them.
+    #[serde(flatten)]
+    pub issuer: Issuer,
+    /// The header that the edge puts them in, in lower case.
+    pub header_name: String,
+    /// The cookie that browsers carry them in.
+    pub cookie_name: String,
+    /// How long a WebSocket tunnel outlives the token that it was opened with, in seconds.
+    #[serde(default)]
+    pub expiry_grace_seconds: u64,
+}
+
+/// A program beside the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Driver {
+    /// What it does.
+    pub kind: DriverKind,
+    /// Path of the Unix socket that it listens on.
+    pub socket: String,
+}
+
+/// What a driver does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DriverKind {
+    /// Runs sandboxes.
+    Compute,
+    /// Holds credentials.
+    Credentials,
+}
+
+impl DriverKind {
+    /// The kind's name in the resource.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Compute => "compute",
+            Self::Credentials => "credentials",
+        }
+    }
 }
 
 /// Name and namespace of a Gateway.
@@ -44,6 +181,9 @@ pub struct Client {
     pub user: String,
     /// Roles, in the order of the resource.
     pub roles: Vec<String>,
+    /// The scopes that it is held to. None: it is held to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
 }
 
 /// One backend and what is sent to it.
@@ -64,6 +204,40 @@ pub struct Backend {
     pub request_timeout_ms: u64,
     /// Whether the client's certificate is passed on in `Client-Cert` (RFC 9440).
     pub forward_client_certificate: bool,
+    /// Whether callers must say who they are.
+    #[serde(default)]
+    pub auth: Auth,
+    /// What callers need beyond that: the first that names the request's method counts. With none of them everybody who
+    /// is let in will do; where there are some and none names the method, nobody will.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Requirement>,
+}
+
+/// Whether callers of a backend must say who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Auth {
+    /// They must.
+    #[default]
+    Required,
+    /// They may. Whoever shows something invalid is denied all the same.
+    Optional,
+    /// Nobody is looked at, and the backend is told of nobody.
+    None,
+}
+
+/// What a caller of a backend needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requirement {
+    /// HTTP methods that it is for, such as `GET`. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// A role. An `admin` has the role `user` too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Scopes, all of them, where the caller's are enforced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
 }
 
 /// Which requests a backend gets.
@@ -136,6 +310,30 @@ pub fn version(json: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn issuer() -> Issuer {
+        Issuer {
+            issuer: "https://idp.example.com".into(),
+            audience: "door".into(),
+            jwks_uri: None,
+            ca_file: None,
+            jwks_ttl_seconds: 3600,
+            clock_skew_seconds: 60,
+            user_claim: "sub".into(),
+            roles_claim: Some("realm_access.roles".into()),
+            admin_role: None,
+            user_role: None,
+            scopes_claim: None,
+        }
+    }
+
+    #[test]
+    fn a_document_of_an_older_operator_reads_as_mutual_tls() {
+        let json = br#"{"gateway":{"namespace":"shop","name":"door"},"trustDomain":"cluster.local","logLevel":"info",
+            "trust":[],"serverFingerprint":"","clients":[{"name":"ci","user":"ci","roles":[]}],"backends":[]}"#;
+        let snapshot = Snapshot::from_json(json).unwrap();
+        assert_eq!((snapshot.mode, snapshot.oidc, snapshot.edge), (Mode::MutualTls, None, None));
+    }
+
     #[test]
     fn a_document_reads_back_as_what_was_written() {
         let snapshot = Snapshot {
@@ -144,7 +342,12 @@ mod tests {
             log_level: "info".into(),
             trust: vec!["-----BEGIN CERTIFICATE-----\n".into()],
             server_fingerprint: "00".repeat(32),
-            clients: vec![Client { name: "ci".into(), user: "ci@shop".into(), roles: vec!["user".into()] }],
+            clients: vec![Client {
+                name: "ci".into(),
+                user: "ci@shop".into(),
+                roles: vec!["user".into()],
+                scopes: None,
+            }],
             backends: vec![Backend {
                 name: "api".into(),
                 matches: Match::PathPrefix("/".into()),
@@ -153,7 +356,20 @@ mod tests {
                 connect_timeout_ms: 5_000,
                 request_timeout_ms: 0,
                 forward_client_certificate: false,
+                auth: Auth::Optional,
+                requires: vec![Requirement { methods: vec!["GET".into()], ..Requirement::default() }],
             }],
+            mode: Mode::Edge,
+            trusted_proxies: vec!["10.0.0.0/8".into()],
+            proxy_protocol: true,
+            edge: Some(Edge {
+                issuer: issuer(),
+                header_name: "cf-access-jwt-assertion".into(),
+                cookie_name: "CF_Authorization".into(),
+                expiry_grace_seconds: 30,
+            }),
+            oidc: Some(Oidc { issuer: issuer(), client_id: "cli".into(), scopes: vec!["openid".into()] }),
+            drivers: vec![Driver { kind: DriverKind::Compute, socket: "/run/compute.sock".into() }],
         };
         let json = snapshot.to_json().unwrap();
         assert_eq!(Snapshot::from_json(json.as_bytes()).unwrap(), snapshot);

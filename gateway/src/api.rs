@@ -1,9 +1,12 @@
 //! Services of our own on the main port. They win over backends.
 //!
-//! Health needs no more than the TLS client certificate; everything else needs a principal.
+//! Who may call which method is written in `proto/`, beside the method; the decision is [`crate::auth`]'s.
 
+mod credentials;
+mod drivers;
 mod gateway;
 mod health;
+mod sandboxes;
 
 use std::sync::Arc;
 
@@ -11,13 +14,18 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use portcullis_contract::DESCRIPTORS;
+use portcullis_contract::gateway::credentials_server::CredentialsServer;
 use portcullis_contract::gateway::gateway_server::GatewayServer;
+use portcullis_contract::gateway::sandboxes_server::SandboxesServer;
+use portcullis_contract::rules::{Evidence, FOREIGN_METHODS, METHODS, Rule};
+use tonic::Status;
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 
 use crate::auth::Principal;
 use crate::body::Body;
 use crate::config::Config;
+use crate::login::Page;
 use crate::shared::Shared;
 
 pub(crate) use health::Health;
@@ -25,10 +33,14 @@ pub(crate) use health::Health;
 /// Which of our services a path belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnService {
-    /// Answers whoever passed the TLS handshake.
+    /// Answers whoever reaches the port.
     Open(OpenService),
-    /// Answers principals.
-    Guarded,
+    /// Pages and documents of logging in.
+    Login(Page),
+    /// A WebSocket that carries all of this.
+    Tunnel,
+    /// A gRPC method, with the rule that says who may call it. None: nobody.
+    Method(Option<Rule>),
 }
 
 /// The services that need no principal.
@@ -41,21 +53,37 @@ pub(crate) enum OpenService {
 
 impl OwnService {
     pub(crate) fn find(path: &str) -> Option<Self> {
-        let path = path.strip_prefix('/')?;
         match path {
-            "healthz" => return Some(Self::Open(OpenService::Alive)),
-            "readyz" => return Some(Self::Open(OpenService::Ready)),
+            "/healthz" => return Some(Self::Open(OpenService::Alive)),
+            "/readyz" => return Some(Self::Open(OpenService::Ready)),
+            "/_ws_tunnel" => return Some(Self::Tunnel),
             _ => {}
         }
-        match path.split_once('/')?.0 {
-            "grpc.health.v1.Health" => Some(Self::Open(OpenService::Health)),
-            "portcullis.gateway.v1.Gateway"
-            | "grpc.reflection.v1.ServerReflection"
-            | "grpc.reflection.v1alpha.ServerReflection" => Some(Self::Guarded),
-            _ => None,
+        if let Some(page) = Page::find(path) {
+            return Some(Self::Login(page));
         }
+        let (service, _method) = path.strip_prefix('/')?.split_once('/')?;
+        if !SERVICES.contains(&service) {
+            return None;
+        }
+        let rule = METHODS.iter().chain(FOREIGN_METHODS).find(|method| method.path == path);
+        let rule = rule.and_then(|method| method.rule);
+        Some(match rule {
+            Some(rule) if rule.evidence == Evidence::Unauthenticated => Self::Open(OpenService::Health),
+            rule => Self::Method(rule),
+        })
     }
 }
+
+/// The services whose methods are ours to answer, backends or not.
+const SERVICES: [&str; 6] = [
+    "portcullis.gateway.v1.Gateway",
+    "portcullis.gateway.v1.Credentials",
+    "portcullis.gateway.v1.Sandboxes",
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
 
 /// The services themselves.
 pub(crate) struct Api {
@@ -76,7 +104,9 @@ struct Asked {
 impl Api {
     pub(crate) fn new() -> Self {
         let (health, service) = Health::new();
-        let mut guarded = Routes::new(GatewayServer::new(gateway::Api));
+        let mut guarded = Routes::new(GatewayServer::new(gateway::Api))
+            .add_service(CredentialsServer::new(credentials::Api))
+            .add_service(SandboxesServer::new(sandboxes::Api));
         // The descriptors are compiled in, so that a failure here is a defect of the build; a replica without
         // reflection serves all the same.
         match reflection().build_v1() {
@@ -128,11 +158,18 @@ impl Api {
     }
 }
 
+/// Without a principal nothing is answered, however the request came here.
+fn asked<T>(request: &tonic::Request<T>) -> Result<&Asked, Status> {
+    request.extensions().get::<Asked>().ok_or_else(|| Status::unauthenticated("no principal"))
+}
+
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .with_service_name("portcullis.gateway.v1.Gateway")
+        .with_service_name("portcullis.gateway.v1.Credentials")
+        .with_service_name("portcullis.gateway.v1.Sandboxes")
         .with_service_name("grpc.health.v1.Health")
 }
 
@@ -160,13 +197,34 @@ mod tests {
     fn only_whole_names_are_our_own() {
         assert_eq!(OwnService::find("/healthz"), Some(OwnService::Open(OpenService::Alive)));
         assert_eq!(OwnService::find("/readyz"), Some(OwnService::Open(OpenService::Ready)));
+        assert_eq!(OwnService::find("/_ws_tunnel"), Some(OwnService::Tunnel));
         assert_eq!(
             OwnService::find("/grpc.health.v1.Health/Check"),
             Some(OwnService::Open(OpenService::Health))
         );
-        assert_eq!(OwnService::find("/portcullis.gateway.v1.Gateway/WhoAmI"), Some(OwnService::Guarded));
-        for path in ["/", "", "/healthz/", "/healthzz", "/grpc.health.v1.HealthX/Check", "*"] {
+        for path in
+            ["/", "", "/healthz/", "/healthzz", "/grpc.health.v1.HealthX/Check", "*", "/_ws_tunnel/", "/auth"]
+        {
             assert_eq!(OwnService::find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_method_of_the_table_is_answered_by_its_rule_and_a_method_without_one_by_nobody() {
+        for method in METHODS {
+            assert_eq!(
+                OwnService::find(method.path),
+                Some(OwnService::Method(method.rule)),
+                "{}",
+                method.path
+            );
+        }
+        for path in [
+            "/portcullis.gateway.v1.Gateway/Nothing",
+            "/grpc.health.v1.Health/Nothing",
+            "/portcullis.gateway.v1.Gateway/",
+        ] {
+            assert_eq!(OwnService::find(path), Some(OwnService::Method(None)), "{path}");
         }
     }
 

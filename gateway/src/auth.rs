@@ -1,15 +1,28 @@
 //! Who is asking: evidence goes in, a principal or a denial comes out. One pure decision for every way in.
 //!
-//! Evidence that is present and invalid denies; it never falls back to weaker evidence. What is missing is denied.
-//! Identity providers and edges (JWT, bearer token) become further fields of [`Evidence`] and further arms of
-//! [`decide`]; nothing else decides.
+//! A request's tokens are found by [`carried`], believed or not by [`token`] with the keys of [`jwks`], and read by
+//! [`identified`]; certificates are read by [`evidence`]. Then [`decide`] decides, and nothing else does. Evidence that is
+//! present and invalid denies; it never falls back to weaker evidence. What is missing is denied. What a principal may do
+//! is in its [`grant`]s.
+//!
+//! What must not live here: I/O. Keys are fetched by [`crate::issuer`].
 
+mod carried;
+mod claims;
 mod decision;
 mod evidence;
+mod grant;
+mod identified;
+mod json;
+mod jwks;
 mod principal;
+mod token;
 
+pub(crate) use carried::{Carried, Text};
 pub(crate) use decision::{Denial, DenialReason, decide};
-#[cfg(test)]
-pub(crate) use evidence::ClientCertificate;
-pub(crate) use evidence::{Evidence, fingerprint};
+pub(crate) use evidence::{Chain, ClientCertificate, Evidence, Shown, fingerprint};
+pub(crate) use grant::Missing;
+pub(crate) use identified::{Identified, Mapping};
+pub(crate) use jwks::Keys;
 pub(crate) use principal::Principal;
+pub(crate) use token::{Expected, Purpose, TokenFault, verify};

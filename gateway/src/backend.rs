@@ -14,15 +14,16 @@ mod upstream;
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use portcullis_contract::snapshot::Protocol;
+use portcullis_contract::snapshot::{Auth, Protocol};
 
-use crate::auth::Principal;
+use crate::auth::{Carried, Principal};
 use crate::body::Body;
+use crate::config::Config;
 use crate::fault::Fault;
-use crate::listener::Connection;
+use crate::listener::{Connection, Origin};
 
 pub(crate) use dial::Dialer;
 pub(crate) use reply::Reply;
@@ -35,7 +36,8 @@ use upload::Upload;
 /// Sends a request to its backend and returns the answer, or what broke.
 pub(crate) async fn forward(
     connection: &Arc<Connection>,
-    principal: &Principal,
+    principal: Option<&Principal>,
+    config: &Config,
     upstream: &Arc<Upstream>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Fault> {
@@ -44,7 +46,11 @@ pub(crate) async fn forward(
     if upgrade.is_some() && upstream.protocol() != Protocol::Http1 {
         return Err(Fault::NoUpgrade { backend: upstream.name() });
     }
-    let outgoing = outgoing(connection, principal, upstream, request, upgrade.as_ref())?;
+    if upstream.auth() != Auth::None {
+        Carried::strip(request.headers_mut(), config);
+    }
+    let origin = connection.origin(request.headers(), config);
+    let outgoing = outgoing(connection, principal, &origin, upstream, request, upgrade.as_ref())?;
     let mut response = upstream.send(outgoing).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(upgrade) = upgrade else {
@@ -61,7 +67,8 @@ pub(crate) async fn forward(
 
 fn outgoing(
     connection: &Connection,
-    principal: &Principal,
+    principal: Option<&Principal>,
+    origin: &Origin,
     upstream: &Upstream,
     request: Request<Incoming>,
     upgrade: Option<&Upgrade>,
@@ -69,7 +76,7 @@ fn outgoing(
     let (mut parts, incoming) = request.into_parts();
     let certificate = upstream
         .forwards_certificate()
-        .then(|| connection.evidence.certificate.as_ref().map(|certificate| certificate.header().clone()))
+        .then(|| connection.certificate().map(|certificate| certificate.header().clone()))
         .flatten();
     let host = headers::host(&mut parts).ok_or(Fault::Malformed("the Host is none"))?;
     headers::clean_request(
@@ -77,8 +84,8 @@ fn outgoing(
         Outgoing {
             protocol: upstream.protocol(),
             principal,
-            forwarded_for: &connection.forwarded_for,
-            host: host.as_ref(),
+            origin,
+            host: origin.host.as_ref().or(host.as_ref()),
             certificate,
         },
     );
@@ -111,6 +118,3 @@ fn outgoing(
     *outgoing.headers_mut() = parts.headers;
     Ok(outgoing.map(|()| upload))
 }
-
-/// `https`: what a caller's URL began with.
-const SCHEME: HeaderValue = HeaderValue::from_static("https");

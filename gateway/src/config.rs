@@ -1,14 +1,20 @@
 //! A snapshot, read and checked: what the replica serves. After this nobody checks again.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use portcullis_contract::snapshot::{self, Backend, Client, GatewayName, Snapshot, Target};
+use http::HeaderName;
+use ipnet::IpNet;
+use portcullis_contract::snapshot::{self, Backend, Client, DriverKind, GatewayName, Mode, Snapshot, Target};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tracing::level_filters::LevelFilter;
 
+use crate::auth::{Carried, Purpose, Shown, Text};
 use crate::backend::{Dialer, Upstream};
+use crate::driver::{self, Driver};
+use crate::issuer::{self, Issuer};
 use crate::logging;
 use crate::route::Routes;
 
@@ -26,19 +32,52 @@ pub(crate) struct Config {
     pub(crate) server_fingerprint: String,
     /// By the last segment of their identity.
     pub(crate) clients: HashMap<String, Client>,
+    pub(crate) mode: Mode,
+    /// Whose forwarding headers count.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) proxy_protocol: bool,
+    pub(crate) edge: Option<Edge>,
+    pub(crate) oidc: Option<Oidc>,
+    pub(crate) drivers: Vec<Arc<Driver>>,
     routes: Routes,
     upstreams: Vec<Arc<Upstream>>,
 }
 
+/// The identity-aware edge in front.
+#[derive(Clone, Debug)]
+pub(crate) struct Edge {
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) header: HeaderName,
+    pub(crate) cookie: String,
+    /// How long a WebSocket tunnel outlives its token, in seconds.
+    pub(crate) grace: i64,
+}
+
+/// An OpenID provider.
+#[derive(Clone, Debug)]
+pub(crate) struct Oidc {
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) client_id: String,
+    pub(crate) scopes: Vec<String>,
+}
+
+/// What a configuration reaches outside of the replica.
+#[derive(Clone, Debug)]
+pub(crate) struct Outside {
+    pub(crate) dialer: Dialer,
+    pub(crate) issuers: issuer::Starter,
+    pub(crate) drivers: driver::Starter,
+}
+
 impl Config {
-    /// Reads and checks a document. Backends that stay as they were keep their connections.
+    /// Reads and checks a document. What stays as it was keeps its connections and its keys.
     ///
     /// The error is a sentence for whoever reads `kubectl describe`.
     pub(crate) fn read(
         version: String,
         json: &[u8],
         previous: Option<&Self>,
-        dialer: &Dialer,
+        outside: &Outside,
     ) -> Result<Self, String> {
         let digest = snapshot::version(json);
         if version != digest {
@@ -57,7 +96,9 @@ impl Config {
         let upstreams = snapshot
             .backends
             .iter()
-            .map(|backend| Arc::new(Upstream::new(backend, previous.map_or(&[], |it| &it.upstreams), dialer)))
+            .map(|backend| {
+                Arc::new(Upstream::new(backend, previous.map_or(&[], |it| &it.upstreams), &outside.dialer))
+            })
             .collect();
         Ok(Self {
             version,
@@ -67,6 +108,12 @@ impl Config {
             trust_domain: snapshot.trust_domain,
             log_level,
             server_fingerprint: snapshot.server_fingerprint,
+            mode: snapshot.mode,
+            trusted_proxies: proxies(&snapshot.trusted_proxies)?,
+            proxy_protocol: snapshot.proxy_protocol,
+            edge: edge(snapshot.mode, snapshot.edge, previous, outside)?,
+            oidc: oidc(snapshot.oidc, previous, outside)?,
+            drivers: drivers(&snapshot.drivers, previous, outside)?,
             routes,
             upstreams,
         })
@@ -76,6 +123,107 @@ impl Config {
     pub(crate) fn upstream(&self, path: &str) -> Option<&Arc<Upstream>> {
         self.routes.find(path).and_then(|index| self.upstreams.get(index))
     }
+
+    /// Whether what this address says of others counts. Without TLS, loopback does too: a proxy beside the gateway.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        (self.mode == Mode::Plaintext && address.is_loopback())
+            || self.trusted_proxies.iter().any(|net| net.contains(&address))
+    }
+
+    /// Whether the tokens that were shown are believed: the edge's, and the bearer's.
+    pub(crate) fn judge(&self, carried: &Carried, now: i64) -> (Shown, Shown) {
+        let judge = |issuer: Option<&Arc<Issuer>>, text: Option<&Text>| match (issuer, text) {
+            (Some(issuer), Some(text)) => issuer.judge(text, now),
+            _ => Shown::Nothing,
+        };
+        (
+            judge(self.edge.as_ref().map(|edge| &edge.issuer), carried.edge.as_ref()),
+            judge(self.oidc.as_ref().map(|oidc| &oidc.issuer), carried.bearer.as_ref()),
+        )
+    }
+
+    /// Waits for keys that a token names and nobody knows. False where there is nothing to wait for.
+    pub(crate) async fn refreshed(&self, carried: &Carried) -> bool {
+        let edge = self.edge.as_ref().filter(|_| carried.edge.is_some()).map(|edge| &edge.issuer);
+        let oidc = self.oidc.as_ref().filter(|_| carried.bearer.is_some()).map(|oidc| &oidc.issuer);
+        let mut any = false;
+        for issuer in edge.into_iter().chain(oidc) {
+            any |= issuer.refreshed().await;
+        }
+        any
+    }
+
+    /// Counts changes of the issuers' keys.
+    pub(crate) fn keys(&self) -> u64 {
+        self.issuers().map(|(_, issuer)| issuer.generation()).sum()
+    }
+
+    /// Every issuer of tokens, by the part of the configuration that names it.
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = (&'static str, &Arc<Issuer>)> {
+        let edge = self.edge.iter().map(|edge| ("edge", &edge.issuer));
+        edge.chain(self.oidc.iter().map(|oidc| ("oidc", &oidc.issuer)))
+    }
+
+    pub(crate) fn driver(&self, kind: DriverKind) -> Option<&Arc<Driver>> {
+        self.drivers.iter().find(|driver| driver.kind() == kind)
+    }
+}
+
+fn proxies(listed: &[String]) -> Result<Vec<IpNet>, String> {
+    let read =
+        |text: &String| text.parse().map_err(|_| format!("trustedProxies has {text:?}, which is no CIDR"));
+    listed.iter().map(read).collect()
+}
+
+fn edge(
+    mode: Mode,
+    edge: Option<snapshot::Edge>,
+    previous: Option<&Config>,
+    outside: &Outside,
+) -> Result<Option<Edge>, String> {
+    let Some(edge) = edge else {
+        return if mode == Mode::Edge { Err("mode Edge without an edge".to_owned()) } else { Ok(None) };
+    };
+    let previous = previous.and_then(|it| it.edge.as_ref()).map(|it| &it.issuer);
+    Ok(Some(Edge {
+        issuer: outside.issuers.start(&edge.issuer, Purpose::Edge, previous)?,
+        header: edge
+            .header_name
+            .parse()
+            .map_err(|_| format!("{:?} is no header's name", edge.header_name))?,
+        cookie: edge.cookie_name,
+        grace: i64::try_from(edge.expiry_grace_seconds).unwrap_or(i64::MAX),
+    }))
+}
+
+fn oidc(
+    oidc: Option<snapshot::Oidc>,
+    previous: Option<&Config>,
+    outside: &Outside,
+) -> Result<Option<Oidc>, String> {
+    let Some(oidc) = oidc else { return Ok(None) };
+    let previous = previous.and_then(|it| it.oidc.as_ref()).map(|it| &it.issuer);
+    Ok(Some(Oidc {
+        issuer: outside.issuers.start(&oidc.issuer, Purpose::Access, previous)?,
+        client_id: oidc.client_id,
+        scopes: oidc.scopes,
+    }))
+}
+
+fn drivers(
+    listed: &[snapshot::Driver],
+    previous: Option<&Config>,
+    outside: &Outside,
+) -> Result<Vec<Arc<Driver>>, String> {
+    let mut drivers: Vec<Arc<Driver>> = Vec::with_capacity(listed.len());
+    for driver in listed {
+        if drivers.iter().any(|other| other.kind() == driver.kind) {
+            return Err(format!("two {} drivers", driver.kind.as_str()));
+        }
+        drivers.push(outside.drivers.start(driver, previous.map_or(&[], |it| &it.drivers)));
+    }
+    Ok(drivers)
 }
 
 fn check(backend: &Backend) -> Result<(), String> {
@@ -119,13 +267,14 @@ fn trust(pems: &[String]) -> Result<Vec<CertificateDer<'static>>, String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use portcullis_contract::snapshot::{Match, Protocol};
+    use portcullis_contract::snapshot::{Auth, Match, Protocol};
 
     fn client(name: &str) -> Client {
         Client {
             name: name.to_owned(),
             user: format!("{name}@shop"),
             roles: vec!["user".to_owned(), "deployer".to_owned()],
+            scopes: None,
         }
     }
 
@@ -139,6 +288,12 @@ pub(crate) mod tests {
             trust: Vec::new(),
             server_fingerprint: String::new(),
             clients: [("ci".to_owned(), client("ci"))].into(),
+            mode: Mode::MutualTls,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            edge: None,
+            oidc: None,
+            drivers: Vec::new(),
             routes: Routes::default(),
             upstreams: Vec::new(),
         }
@@ -153,6 +308,46 @@ pub(crate) mod tests {
             connect_timeout_ms: 1_000,
             request_timeout_ms: 0,
             forward_client_certificate: false,
+            auth: Auth::Required,
+            requires: Vec::new(),
+        }
+    }
+
+    /// The same, with something about it changed.
+    pub(crate) fn config_with(change: impl FnOnce(&mut Config)) -> Config {
+        let mut config = config();
+        change(&mut config);
+        config
+    }
+
+    /// An issuer that asks nobody and has no keys.
+    fn issuer(purpose: Purpose) -> Arc<Issuer> {
+        let parameters = snapshot::Issuer {
+            issuer: "https://idp.example.com".to_owned(),
+            audience: "door".to_owned(),
+            jwks_uri: None,
+            ca_file: None,
+            jwks_ttl_seconds: 3600,
+            clock_skew_seconds: 60,
+            user_claim: "sub".to_owned(),
+            roles_claim: Some("roles".to_owned()),
+            admin_role: Some("admin".to_owned()),
+            user_role: Some("user".to_owned()),
+            scopes_claim: None,
+        };
+        Issuer::for_test(&parameters, purpose, None)
+    }
+
+    pub(crate) fn oidc() -> Oidc {
+        Oidc { issuer: issuer(Purpose::Access), client_id: "cli".to_owned(), scopes: Vec::new() }
+    }
+
+    pub(crate) fn edge() -> Edge {
+        Edge {
+            issuer: issuer(Purpose::Edge),
+            header: HeaderName::from_static("cf-access-jwt-assertion"),
+            cookie: "CF_Authorization".to_owned(),
+            grace: 0,
         }
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use tonic::Code;
 
+use crate::auth::Missing;
 use crate::body::Body;
 
 /// Why a request was not answered by what it was meant for.
@@ -13,6 +14,20 @@ use crate::body::Body;
 pub(crate) enum Fault {
     /// The caller is not let in. Why is counted and logged, not told.
     Denied,
+    /// Nobody is known: nothing was shown, or a token that is not believed. Why is counted and logged, not told.
+    Unauthenticated { shown: bool },
+    /// A token cannot be looked into, since the keys of its issuer are not there.
+    Unverifiable,
+    /// It is known who asks, and that is not enough.
+    Forbidden { missing: Missing },
+    /// The connection comes from elsewhere than the trusted proxy.
+    UntrustedPeer,
+    /// A login needs the edge's token, and there is none.
+    NoToken,
+    /// There is no such method in our own services.
+    NoMethod,
+    /// The page knows other HTTP methods.
+    MethodNotAllowed,
     /// There is no configuration yet.
     NotReady,
     /// No backend matches.
@@ -70,9 +85,13 @@ fn wants_html(accept: &HeaderValue) -> bool {
 impl Fault {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Denied => StatusCode::FORBIDDEN,
-            Self::NotReady | Self::Unresolved { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Denied | Self::Forbidden { .. } | Self::UntrustedPeer | Self::NoToken => {
+                StatusCode::FORBIDDEN
+            }
+            Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
+            Self::NotReady | Self::Unverifiable | Self::Unresolved { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoRoute | Self::NoMethod => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unreachable { .. } | Self::Broken { .. } => StatusCode::BAD_GATEWAY,
@@ -83,12 +102,18 @@ impl Fault {
 
     fn code(&self) -> Code {
         match self {
-            Self::Denied => Code::PermissionDenied,
-            Self::NoRoute | Self::NoUpgrade { .. } => Code::Unimplemented,
+            Self::Denied | Self::Forbidden { .. } | Self::UntrustedPeer | Self::NoToken => {
+                Code::PermissionDenied
+            }
+            Self::Unauthenticated { .. } => Code::Unauthenticated,
+            Self::NoRoute | Self::NoMethod | Self::MethodNotAllowed | Self::NoUpgrade { .. } => {
+                Code::Unimplemented
+            }
             Self::HeaderTooLarge => Code::ResourceExhausted,
             Self::Malformed(_) => Code::InvalidArgument,
             Self::HeaderTimeout { .. } => Code::DeadlineExceeded,
             Self::NotReady
+            | Self::Unverifiable
             | Self::Unresolved { .. }
             | Self::Unreachable { .. }
             | Self::ConnectTimeout { .. }
@@ -99,6 +124,14 @@ impl Fault {
     fn title(&self) -> &'static str {
         match self {
             Self::Denied => "This certificate does not open this gateway",
+            Self::Unauthenticated { shown: false } => "Say who you are",
+            Self::Unauthenticated { shown: true } => "This token does not open this gateway",
+            Self::Unverifiable => "Tokens cannot be verified at the moment",
+            Self::Forbidden { .. } => "You may not do this",
+            Self::UntrustedPeer => "This gateway answers its trusted proxy",
+            Self::NoToken => "There is nothing to hand over",
+            Self::NoMethod => "There is no such method",
+            Self::MethodNotAllowed => "This page is not asked like that",
             Self::NotReady => "The gateway is not ready",
             Self::NoRoute => "No backend serves this path",
             Self::HeaderTooLarge => "The request's header is too large",
@@ -117,6 +150,20 @@ impl Fault {
             Self::Denied => {
                 "The client certificate is not, or no longer, that of a client of this gateway.".into()
             }
+            Self::Unauthenticated { shown: false } => {
+                "Show a client certificate of this gateway, or a bearer token; a browser signs in at the edge in front.".into()
+            }
+            Self::Unauthenticated { shown: true } => {
+                "It has expired, or is not meant for this gateway. Sign in again.".into()
+            }
+            Self::Unverifiable => {
+                "The keys of the token's issuer could not be fetched yet. Try again in a moment; an admin finds the cause in the Gateway's condition OIDCDiscovered.".into()
+            }
+            Self::Forbidden { missing } => format!("What you have shown lacks {missing}."),
+            Self::UntrustedPeer => "Connect to the proxy in front of it.".into(),
+            Self::NoToken => "This page hands an edge's token to a program; you came here without one.".into(),
+            Self::NoMethod => "None of the gateway's own services has this method.".into(),
+            Self::MethodNotAllowed => "Open the address that the program shows, in a browser.".into(),
             Self::NotReady => "No configuration has been loaded yet.".into(),
             Self::NoRoute => "None of the gateway's backends matches the path.".into(),
             Self::HeaderTooLarge => "Send fewer or smaller header fields.".into(),
@@ -138,7 +185,18 @@ impl Fault {
 
     fn backend(&self) -> Option<&str> {
         match self {
-            Self::Denied | Self::NotReady | Self::NoRoute | Self::HeaderTooLarge | Self::Malformed(_) => None,
+            Self::Denied
+            | Self::Unauthenticated { .. }
+            | Self::Unverifiable
+            | Self::Forbidden { .. }
+            | Self::UntrustedPeer
+            | Self::NoToken
+            | Self::NoMethod
+            | Self::MethodNotAllowed
+            | Self::NotReady
+            | Self::NoRoute
+            | Self::HeaderTooLarge
+            | Self::Malformed(_) => None,
             Self::Unresolved { backend, .. }
             | Self::Unreachable { backend, .. }
             | Self::ConnectTimeout { backend }
@@ -168,6 +226,25 @@ impl Fault {
         let mut response = Response::new(Body::from(Bytes::from(text)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
+        // RFC 6750, 3: what there is to show, and whether it was.
+        match self {
+            Self::Unauthenticated { shown: false } => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Unauthenticated { shown: true } => {
+                let invalid = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+                headers.insert(header::WWW_AUTHENTICATE, invalid);
+            }
+            Self::Forbidden { missing: Missing::Scope(scope) } => {
+                let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
+                headers
+                    .extend(HeaderValue::try_from(challenge).ok().map(|it| (header::WWW_AUTHENTICATE, it)));
+            }
+            Self::Unverifiable | Self::NotReady => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            _ => {}
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if content_type.starts_with("text/html") {
@@ -204,8 +281,13 @@ impl Fault {
     }
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// For HTML.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
-//! The data plane of Portcullis: one port that serves gRPC, HTTP and WebSocket together, guarded by mutual TLS.
+//! The data plane of Portcullis: one port that serves gRPC, HTTP and WebSocket together, guarded by mutual TLS, by an
+//! identity-aware edge, or by a trusted proxy, with tokens of an OpenID provider on top.
 //!
-//! Rooms, in the order that a request walks through them: [`listener`] (accept, TLS, ALPN, limits) → [`service`] (the
-//! whole way of one request at a glance) → [`auth`] (who is asking) → [`route`] (where it goes) → [`backend`] (the
-//! reverse proxy) or [`api`] (services of our own). Beside them: [`control`] (snapshots in, reports out), [`admin`]
-//! (health and metrics), [`shutdown`].
+//! Rooms, in the order that a request walks through them: [`listener`] (accept, TLS, ALPN, limits, WebSocket tunnels) →
+//! [`service`] (the whole way of one request at a glance) → [`auth`] (who is asking, and what they may) → [`route`] (where
+//! it goes) → [`backend`] (the reverse proxy) or [`api`] (services of our own) or [`login`] (pages for people who log in).
+//! Beside them: [`issuer`] (keys of those who sign tokens), [`driver`] (programs beside the gateway), [`control`] (snapshots
+//! in, reports out), [`admin`] (health and metrics), [`shutdown`].
 //!
 //! What must not live here: Kubernetes. The gateway holds no credentials of the cluster and links no client for it.
 
@@ -15,10 +17,13 @@ mod body;
 pub mod clock;
 mod config;
 mod control;
+mod driver;
 mod fault;
+mod issuer;
 pub mod limits;
 mod listener;
 pub mod logging;
+mod login;
 mod metrics;
 mod options;
 mod route;
@@ -29,3 +34,7 @@ pub mod shutdown;
 
 pub use options::Options;
 pub use running::{Running, StartError, start};
+
+#[cfg(test)]
+#[path = "../tests/support/signer.rs"]
+mod signer;

@@ -42,6 +42,8 @@ pub struct Limits {
     pub streams_per_backend_connection: usize,
     /// h2c connections to one backend.
     pub h2c_backend_connections: usize,
+    /// However many tokens name keys that nobody knows, their issuer is asked once in this time.
+    pub issuer_pause: Duration,
 }
 
 impl Default for Limits {
@@ -65,6 +67,7 @@ impl Default for Limits {
             backend_idle_time: Duration::from_mins(1),
             streams_per_backend_connection: 100,
             h2c_backend_connections: 8,
+            issuer_pause: Duration::from_secs(30),
         }
     }
 }

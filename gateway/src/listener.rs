@@ -1,4 +1,5 @@
-//! The one port: accepts connections, limits them, and speaks TLS with those who show a certificate.
+//! The one port: accepts connections, limits them, and speaks TLS, or none behind a trusted proxy. A connection may
+//! come through a WebSocket of another one, and is then served like any other.
 //!
 //! What must not live here: who a caller is ([`crate::auth`]) and where requests go ([`crate::route`]).
 
@@ -7,11 +8,19 @@ mod activity;
 mod certificates;
 mod connection;
 mod files;
+mod guard;
 mod handshake;
 mod io;
+mod origin;
+mod proxy;
+mod transport;
+mod tunnel;
+mod websocket;
 
 pub(crate) use accept::{bind, serve};
 pub(crate) use activity::InFlight;
 pub(crate) use certificates::{Certificates, Served};
 pub(crate) use connection::Connection;
 pub(crate) use files::watch as watch_files;
+pub(crate) use origin::Origin;
+pub(crate) use tunnel::open as open_tunnel;

@@ -19,6 +19,11 @@ macro_rules! label {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum $name { $($(#[$doc])* $variant,)+ }
 
+        #[cfg(test)]
+        impl $crate::metrics::Labelled for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+        }
+
         impl $name {
             pub(crate) fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
@@ -36,6 +41,12 @@ macro_rules! label {
     };
 }
 pub(crate) use label;
+
+/// Every value of a label, for tests that must miss none.
+#[cfg(test)]
+pub(crate) trait Labelled: Sized + 'static {
+    const ALL: &'static [Self];
+}
 
 label! {
     /// How a TLS handshake ended.

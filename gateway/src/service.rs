@@ -6,15 +6,20 @@ use std::sync::Arc;
 use http::{Method, Request, Response, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use portcullis_contract::snapshot::Auth;
 use tokio::time::Instant;
 
 use crate::api::OwnService;
+use crate::auth::{Denial, DenialReason, Missing, Principal, TokenFault};
 use crate::backend;
 use crate::body::Body;
+use crate::config::Config;
 use crate::fault::{Dialect, Fault};
-use crate::listener::Connection;
+use crate::listener::{self, Connection};
+use crate::login::{self, Page};
 use crate::metrics::RouteClass;
 use crate::route::has_dot_segment;
+use crate::shared::Shared;
 
 /// Answers one request, whatever it is.
 pub(crate) async fn answer(
@@ -46,24 +51,105 @@ async fn handle(
     let shared = &connection.shared;
     refuse_malformed(&request, shared.limits.header_count)?;
     let own = OwnService::find(request.uri().path());
-    if let Some(OwnService::Open(service)) = own {
+    if own.is_some() {
         *class = RouteClass::Own;
+    }
+    if let Some(OwnService::Open(service)) = own {
         return Ok(shared.api.open(service, request, shared.readiness()).await);
     }
     let config = shared.config();
     let config = config.as_ref().ok_or(Fault::NotReady)?;
-    let principal = connection.principal(config).map_err(|denial| {
-        shared.metrics.denial(denial.reason);
-        Fault::Denied
-    })?;
-    if let Some(OwnService::Guarded) = own {
-        *class = RouteClass::Own;
-        return Ok(shared.api.guarded(request, principal, config, shared).await);
+    if !connection.may_ask(config) {
+        shared.metrics.denial(DenialReason::UntrustedPeer);
+        return Err(Fault::UntrustedPeer);
     }
-    let upstream = config.upstream(request.uri().path()).ok_or(Fault::NoRoute)?;
+    match own {
+        Some(own) => serve_own(connection, own, request, config).await,
+        None => proxy(connection, request, config, class).await,
+    }
+}
+
+async fn serve_own(
+    connection: &Arc<Connection>,
+    own: OwnService,
+    request: Request<Incoming>,
+    config: &Arc<Config>,
+) -> Result<Response<Body>, Fault> {
+    let shared = &connection.shared;
+    match own {
+        OwnService::Open(service) => Ok(shared.api.open(service, request, shared.readiness()).await),
+        OwnService::Login(Page::Config) => login::config(&request, config),
+        OwnService::Login(Page::Token) => login::token(request, &shared.codes, shared.clock.now()).await,
+        OwnService::Login(Page::Connect) => {
+            let principal = identify(connection, &request, config).await?;
+            login::connect(request, &principal, config, &shared.codes, shared.clock.now()).await
+        }
+        OwnService::Tunnel => {
+            let principal = identify(connection, &request, config).await?;
+            listener::open_tunnel(connection, &principal, config, request).await
+        }
+        OwnService::Method(rule) => {
+            let principal = identify(connection, &request, config).await?;
+            let rule = rule.ok_or(Fault::NoMethod)?;
+            principal.allows(&rule).map_err(|missing| forbidden(shared, missing))?;
+            Ok(shared.api.guarded(request, principal, config, shared).await)
+        }
+    }
+}
+
+async fn proxy(
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+    config: &Arc<Config>,
+    class: &mut RouteClass,
+) -> Result<Response<Body>, Fault> {
+    let Some(upstream) = config.upstream(request.uri().path()).cloned() else {
+        // Strangers do not learn what is behind the door.
+        identify(connection, &request, config).await?;
+        return Err(Fault::NoRoute);
+    };
+    let principal = match upstream.auth() {
+        Auth::None => None,
+        Auth::Required => Some(identify(connection, &request, config).await?),
+        Auth::Optional => match connection.identify(request.headers(), config).await {
+            Err(denial) if denial.reason == DenialReason::NoEvidence => None,
+            verdict => Some(verdict.map_err(|denial| denied(&connection.shared, &denial))?),
+        },
+    };
+    let meets = match &principal {
+        Some(principal) => principal.meets(upstream.requires(), request.method()),
+        None if upstream.requires().is_empty() => Ok(()),
+        None => return Err(Fault::Unauthenticated { shown: false }),
+    };
+    meets.map_err(|missing| forbidden(&connection.shared, missing))?;
     *class = upstream.class();
-    let upstream = Arc::clone(upstream);
-    backend::forward(connection, &principal, &upstream, request).await
+    backend::forward(connection, principal.as_deref(), config, &upstream, request).await
+}
+
+/// Who is asking, or why nobody is let in.
+async fn identify<B>(
+    connection: &Connection,
+    request: &Request<B>,
+    config: &Arc<Config>,
+) -> Result<Arc<Principal>, Fault> {
+    let verdict = connection.identify(request.headers(), config).await;
+    verdict.map_err(|denial| denied(&connection.shared, &denial))
+}
+
+/// The reason is counted and logged; the caller is told a poorer one.
+fn denied(shared: &Shared, denial: &Denial) -> Fault {
+    shared.metrics.denial(denial.reason);
+    match denial.reason {
+        DenialReason::Token(TokenFault::NoKeys) => Fault::Unverifiable,
+        DenialReason::Token(_) => Fault::Unauthenticated { shown: true },
+        DenialReason::NoEvidence => Fault::Unauthenticated { shown: false },
+        _ => Fault::Denied,
+    }
+}
+
+fn forbidden(shared: &Shared, missing: Missing) -> Fault {
+    shared.metrics.denial(DenialReason::Forbidden);
+    Fault::Forbidden { missing }
 }
 
 /// A HEAD is answered with the header alone, which says how long the body would be.

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
+use portcullis_contract::control::{self, Surroundings};
 use tokio::sync::{Notify, watch};
 
 use crate::backend::Dialer;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Outside};
 use crate::limits::Limits;
 use crate::listener::Certificates;
+use crate::login::Codes;
 use crate::metrics::Metrics;
 use crate::shutdown::Lifeline;
-use crate::{api, logging};
+use crate::{api, driver, issuer, logging};
 
 /// One replica.
 pub(crate) struct Shared {
@@ -22,14 +24,16 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) lifeline: Lifeline,
     pub(crate) certificates: Certificates,
-    pub(crate) dialer: Dialer,
+    /// Seals what a login hands to a program.
+    pub(crate) codes: Arc<Codes>,
+    outside: Outside,
     pub(crate) pod: String,
     pub(crate) api: api::Api,
     /// Wakes whoever reads the certificate files.
     pub(crate) reread: Notify,
     config: ArcSwapOption<Config>,
     /// Counts applied snapshots and other news, so that connections notice.
-    changes: watch::Sender<u64>,
+    changes: Arc<watch::Sender<u64>>,
     listening: AtomicBool,
 }
 
@@ -41,13 +45,21 @@ impl Shared {
         lifeline: Lifeline,
         pod: String,
     ) -> Self {
+        let changes = Arc::new(watch::Sender::new(0));
+        let (tasks, stop) = (lifeline.tasks.clone(), lifeline.cut.clone());
+        let codes = Arc::<Codes>::default();
         Self {
-            certificates: Certificates::new(Arc::clone(&metrics)),
-            dialer: Dialer::new(lifeline.clone(), limits.clone(), Arc::clone(&metrics)),
+            certificates: Certificates::new(Arc::clone(&metrics), Arc::clone(&codes)),
+            outside: Outside {
+                dialer: Dialer::new(lifeline.clone(), limits.clone(), Arc::clone(&metrics)),
+                issuers: issuer::Starter::new(tasks.clone(), stop.clone(), Arc::clone(&changes), &limits),
+                drivers: driver::Starter::new(tasks, stop, Arc::clone(&changes)),
+            },
+            codes,
             api: api::Api::new(),
             reread: Notify::new(),
             config: ArcSwapOption::empty(),
-            changes: watch::Sender::new(0),
+            changes,
             listening: AtomicBool::new(false),
             clock,
             limits,
@@ -62,7 +74,7 @@ impl Shared {
         self.config.load()
     }
 
-    /// Hears of every applied snapshot.
+    /// Hears of every applied snapshot, of every change of an issuer's keys, of drivers that come and go.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -70,8 +82,8 @@ impl Shared {
     /// Serves a document from now on, or says why it cannot and goes on with the one before.
     pub(crate) fn apply(&self, version: String, json: &[u8]) -> Result<(), String> {
         let previous = self.config.load_full();
-        let applied = Config::read(version, json, previous.as_deref(), &self.dialer).and_then(|config| {
-            self.certificates.trust(&config.trust)?;
+        let applied = Config::read(version, json, previous.as_deref(), &self.outside).and_then(|config| {
+            self.certificates.trust(&config.trust, config.mode)?;
             Ok(Arc::new(config))
         });
         let config = applied.inspect_err(|reason| {
@@ -87,6 +99,22 @@ impl Shared {
         self.config.store(Some(config));
         self.changes.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// How it gets on with the issuers and drivers of its configuration; None without one.
+    pub(crate) fn surroundings(&self) -> Option<Surroundings> {
+        let config = self.config.load();
+        let config = config.as_ref()?;
+        let issuers = config.issuers().map(|(kind, issuer)| control::Issuer {
+            kind: kind.to_owned(),
+            keys: issuer.has_keys(),
+            trouble: issuer.trouble(),
+        });
+        let drivers = config.drivers.iter().map(|driver| control::Driver {
+            kind: driver.kind().as_str().to_owned(),
+            trouble: driver.trouble(),
+        });
+        Some(Surroundings { issuers: issuers.collect(), drivers: drivers.collect() })
     }
 
     pub(crate) fn set_listening(&self) {

@@ -163,6 +163,7 @@ async fn a_user_that_no_header_can_carry_is_encoded() {
         name: "ci".to_owned(),
         user: "zoë\r\nX-Evil: 1".to_owned(),
         roles: vec!["a,b".to_owned(), "c".to_owned()],
+        scopes: None,
     }];
     let door = plan.start().await;
     let seen: Seen = door.http1().await.get("/").await.json();

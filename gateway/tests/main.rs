@@ -3,13 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod control;
+mod drivers;
+mod edge;
 mod exchange;
 mod faults;
 mod handshake;
 mod headers;
 mod lifecycle;
 mod limits;
+mod matrix;
 mod own_services;
+mod plaintext;
 mod streams;
 mod support;
+mod tokens;
 mod upgrade;

@@ -14,6 +14,9 @@ use crate::world::Key;
 pub mod authority;
 pub mod server;
 pub mod service;
+pub mod surroundings;
+
+pub use surroundings::Surroundings;
 
 /// What one replica said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,12 +25,14 @@ pub struct Session {
     pub acknowledged: Option<(String, String)>,
     /// The last version that it refused, and why.
     pub rejected: Option<(String, String)>,
+    /// How it gets on with what it depends on.
+    pub surroundings: Option<Surroundings>,
 }
 
 impl Session {
-    /// Whether nothing was said yet.
+    /// Whether nothing was said yet of any configuration.
     pub fn is_silent(&self) -> bool {
-        *self == Self::default()
+        self.acknowledged.is_none() && self.rejected.is_none()
     }
 }
 

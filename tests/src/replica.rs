@@ -10,7 +10,9 @@ use kube::{Api, Client};
 use portcullis_contract::control::control_client::ControlClient;
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::control::report::Report as Said;
-use portcullis_contract::control::{Acknowledged, Hello, Instruction, Rejected, Report, Snapshot};
+use portcullis_contract::control::{
+    Acknowledged, Hello, Instruction, Rejected, Report, Snapshot, Surroundings,
+};
 use portcullis_contract::files;
 use portcullis_contract::snapshot;
 use portcullis_operator::names;
@@ -128,6 +130,11 @@ impl Replica {
     pub async fn reject(&self, version: &str, reason: &str) {
         let (version, reason) = (version.to_owned(), reason.to_owned());
         self.say(Said::Rejected(Rejected { version, reason })).await;
+    }
+
+    /// Says how it gets on with issuers and drivers.
+    pub async fn surroundings(&self, surroundings: Surroundings) {
+        self.say(Said::Surroundings(surroundings)).await;
     }
 
     async fn say(&self, report: Said) {

@@ -4,6 +4,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, DeleteParams};
+use portcullis_contract::control::{Driver, Issuer, Surroundings};
 use portcullis_operator::world::Kind;
 use portcullis_tests::operator::Operator;
 use portcullis_tests::replica::{Credentials, Replica, ready_pod};
@@ -11,6 +12,12 @@ use portcullis_tests::{apply, children, client, is, message, namespace, until};
 
 const SPEC: &str = "clients: [{name: alice}]";
 const CHANGED: &str = "clients: [{name: alice}, {name: bob}]";
+
+const GUARDED: &str = "
+access: {mode: Plaintext, trustedProxies: [10.0.0.0/8]}
+oidc: {issuer: 'https://login.example.com', audience: door}
+drivers: {compute: {socketPath: /run/compute.sock}}
+";
 
 /// A Gateway named door with certificates and ready pods, and an operator.
 async fn door(pods: &[&str]) -> (Client, String, Operator, Credentials) {
@@ -130,4 +137,57 @@ async fn a_replica_that_stays_away_and_a_pod_that_goes_are_seen() {
     until(&client, &namespace, "door", is("Programmed", "True", "Programmed")).await;
     pods.delete("door-1", &DeleteParams::default().grace_period(0)).await.unwrap();
     until(&client, &namespace, "door", is("Ready", "False", "ReplicasNotReady")).await;
+}
+
+/// How a replica gets on with the provider and the driver of [`GUARDED`].
+fn surroundings(keys: bool, issuer: &str, driver: &str) -> Surroundings {
+    Surroundings {
+        issuers: vec![Issuer { kind: "oidc".into(), keys, trouble: issuer.into() }],
+        drivers: vec![Driver { kind: "compute".into(), trouble: driver.into() }],
+    }
+}
+
+#[tokio::test]
+async fn what_replicas_say_of_issuers_and_drivers_becomes_conditions_that_go_with_the_fields() {
+    let (client, namespace, operator, shows) = door(&["door-1"]).await;
+    let mut replica = Replica::attach(operator.control, &shows, "door-1").await.unwrap();
+    replica.serve_next().await;
+    let plain = until(&client, &namespace, "door", is("Ready", "True", "Ready")).await;
+    for kind in ["OIDCDiscovered", "Degraded", "Warning"] {
+        assert_eq!(message(&plain, kind), "", "{kind} applies to nothing here");
+    }
+
+    apply(&client, &namespace, "door", GUARDED).await.unwrap();
+    replica.serve_next().await;
+    let gateway = until(&client, &namespace, "door", is("Programmed", "True", "Programmed")).await;
+    assert!(is("OIDCDiscovered", "Unknown", "Pending")(&gateway), "{gateway:#?}");
+    assert!(is("Degraded", "Unknown", "Pending")(&gateway), "{gateway:#?}");
+    assert!(is("Ready", "False", "Pending")(&gateway), "{gateway:#?}");
+    assert!(is("Warning", "True", "AuthenticationOnly")(&gateway), "{gateway:#?}");
+
+    replica.surroundings(surroundings(false, "its certificate does not hold", "no such socket.")).await;
+    let gateway = until(&client, &namespace, "door", is("OIDCDiscovered", "False", "KeysMissing")).await;
+    let said = "Replica door-1 has no keys of https://login.example.com, which spec.oidc names, and believes none of its tokens: its certificate does not hold";
+    assert_eq!(message(&gateway, "OIDCDiscovered"), said);
+    assert!(is("Ready", "False", "KeysMissing")(&gateway), "{gateway:#?}");
+    assert!(is("Degraded", "True", "DriverUnavailable")(&gateway), "{gateway:#?}");
+    let said = "Replica door-1 cannot reach the compute driver, and answers UNAVAILABLE to what needs it: no such socket";
+    assert_eq!(message(&gateway, "Degraded"), said);
+
+    replica.surroundings(surroundings(true, "", "no such socket.")).await;
+    let gateway = until(&client, &namespace, "door", is("Ready", "True", "Ready")).await;
+    assert!(is("OIDCDiscovered", "True", "Discovered")(&gateway), "{gateway:#?}");
+    assert!(is("Degraded", "True", "DriverUnavailable")(&gateway), "a driver is no reason to be unready");
+
+    replica.surroundings(surroundings(true, "it is away", "")).await;
+    let gateway = until(&client, &namespace, "door", is("OIDCDiscovered", "True", "LastGoodKeys")).await;
+    assert!(is("Degraded", "False", "DriversConnected")(&gateway), "{gateway:#?}");
+    assert!(is("Ready", "True", "Ready")(&gateway), "{gateway:#?}");
+
+    apply(&client, &namespace, "door", SPEC).await.unwrap();
+    replica.serve_next().await;
+    let gateway = until(&client, &namespace, "door", is("Ready", "True", "Ready")).await;
+    for kind in ["OIDCDiscovered", "Degraded", "Warning"] {
+        assert_eq!(message(&gateway, kind), "", "{kind} went with its field");
+    }
 }

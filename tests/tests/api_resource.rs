@@ -34,7 +34,7 @@ backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}}]
     let path = format!("/apis/portcullis.dev/v1alpha1/namespaces/{namespace}/gateways/door");
     let stored: Value = client.request(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
     let expected = json!({
-        "access": { "mode": "MutualTLS" },
+        "access": { "mode": "MutualTLS", "proxyProtocol": false },
         "pki": { "server": { "duration": "168h" } },
         "clients": [{ "name": "alice", "duration": "720h" }],
         "backends": [{
@@ -43,6 +43,7 @@ backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}}]
             "service": { "name": "api", "port": 80 },
             "timeouts": { "connect": "5s" },
             "forwardClientCertificate": false,
+            "auth": "Required",
         }],
         "service": { "type": "ClusterIP", "port": 443 },
         "replicas": 2,
@@ -52,6 +53,42 @@ backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}}]
     assert_eq!(stored["spec"], expected);
     let understood = serde_json::to_value(&gateway.spec).unwrap();
     assert_eq!(understood, expected, "our own types say the same");
+}
+
+#[tokio::test]
+async fn an_issuer_a_driver_and_an_edge_are_stored_with_every_default() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let spec = "
+access: {mode: Edge, edge: {cloudflare: {teamDomain: example.cloudflareaccess.com}, audience: tag}}
+oidc: {issuer: 'https://login.example.com', audience: door, caBundleRef: {name: roots}}
+drivers: {compute: {sidecar: {image: driver}}}
+";
+    let gateway = apply(&client, &namespace, "door", spec).await.unwrap();
+    let path = format!("/apis/portcullis.dev/v1alpha1/namespaces/{namespace}/gateways/door");
+    let stored: Value = client.request(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
+    let edge = json!({
+        "cloudflare": { "teamDomain": "example.cloudflareaccess.com" },
+        "audience": "tag",
+        "headerName": "Cf-Access-Jwt-Assertion",
+        "cookieName": "CF_Authorization",
+        "expiryGrace": "0s",
+        "clockSkew": "60s",
+    });
+    let oidc = json!({
+        "issuer": "https://login.example.com",
+        "audience": "door",
+        "scopes": ["openid"],
+        "userClaim": "sub",
+        "jwksTtl": "1h",
+        "clockSkew": "60s",
+        "caBundleRef": { "name": "roots", "key": "ca.crt" },
+    });
+    let expected = json!([edge, oidc, { "compute": { "sidecar": { "image": "driver" } } }]);
+    let fields = |spec: &Value| json!([spec["access"]["edge"], spec["oidc"], spec["drivers"]]);
+    assert_eq!(fields(&stored["spec"]), expected);
+    let understood = serde_json::to_value(&gateway.spec).unwrap();
+    assert_eq!(fields(&understood), expected, "our own types say the same");
 }
 
 #[tokio::test]

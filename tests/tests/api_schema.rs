@@ -26,7 +26,12 @@ async fn offer(client: &Client, namespace: &str, name: &str, spec: &str) -> Resu
 /// A bad spec, and all that is said of it.
 struct Case(&'static str, &'static str);
 
-const BACKEND: &str = "backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}";
+/// Beginnings of good specs, as the table names them.
+const BEGINNINGS: [(&str, &str); 3] = [
+    ("$BACKEND", "backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}"),
+    ("$EDGE", "access: {mode: Edge, edge: {generic: {issuer: 'https://a.example.com'}, audience: a"),
+    ("$OIDC", "oidc: {issuer: 'https://a.example.com'"),
+];
 
 /// The table beside this file.
 fn cases() -> Vec<Case> {
@@ -50,7 +55,8 @@ async fn a_bad_spec_is_refused_in_words_that_say_what_to_write_instead() {
     let cases = cases();
     for Case(spec, said) in &cases {
         let expected = said.replace("\n  ", "\n");
-        let spec = spec.replace("$BACKEND", BACKEND);
+        let begun = |spec: String, (name, beginning): &(&str, &str)| spec.replace(name, beginning);
+        let spec = BEGINNINGS.iter().fold((*spec).to_owned(), begun);
         match offer(&client, &namespace, "door", &spec).await {
             Err(found) => {
                 let found = found.replace("Gateway.portcullis.dev \"door\" is invalid: ", "");
@@ -61,7 +67,7 @@ async fn a_bad_spec_is_refused_in_words_that_say_what_to_write_instead() {
             Ok(taken) => wrong.push(format!("{spec}\n  was taken: {}", taken["spec"])),
         }
     }
-    assert!(cases.len() > 40, "{} cases", cases.len());
+    assert!(cases.len() > 120, "{} cases", cases.len());
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n\n"));
 }
 
@@ -76,6 +82,17 @@ async fn a_good_spec_at_the_edge_of_each_rule_is_taken() {
         "clients: [{name: 0, user: '!~', roles: ['!', a:b], duration: 36h30m}]",
         "backends: [{name: api, match: {grpcService: a.B}, sidecar: {port: 1}, timeouts: {connect: 1ms, request: 0s}}]",
         "backends: [{name: api, match: {pathPrefix: /a%20b}, sidecar: {port: 65535}, timeouts: {connect: 1h, request: 1.5s}}]",
+        "{access: {trustedProxies: ['10.0.0.1/8', '::/0', 192.0.2.7/32], proxyProtocol: true}}",
+        "{access: {mode: Plaintext, trustedProxies: [127.0.0.0/8]}}",
+        "{access: {mode: Edge, edge: {cloudflare: {teamDomain: a-b.c}, audience: a, expiryGrace: 1h, clockSkew: 0s}}}",
+        "{access: {mode: Edge, edge: {generic: {issuer: 'http://127.0.0.1:8080/a', jwksUri: 'https://a/keys?v=2'}, audience: a}}}",
+        "oidc: {issuer: 'https://[2001:db8::7]:8443/realms/shop/', audience: 'https://door.example.com', jwksTtl: 1m, clockSkew: 60s}",
+        "oidc: {issuer: 'http://localhost', audience: a, jwksTtl: 24h, scopes: [], scopesClaim: scp}",
+        r"oidc: {issuer: 'https://a', audience: a, rolesClaim: 'https://a\.example\.com/roles.door', adminRole: 'CN=Door Admins,O=A', userClaim: 'a\\b'}",
+        "clients: [{name: a, scopes: []}, {name: b, scopes: ['portcullis:all', 'a:b/c']}]",
+        "backends: [{name: api, match: {pathPrefix: /}, sidecar: {port: 1}, auth: Optional, requires: [{methods: [GET, M-SEARCH]}, {role: 'a b', scopes: ['!']}]}]",
+        "backends: [{name: api, match: {pathPrefix: /}, sidecar: {port: 1}, auth: None, requires: []}]",
+        "drivers: {compute: {sidecar: {image: a, securityContext: {runAsUser: 1}}, socketPath: /run/portcullis/compute/a/b.sock}, credentials: {socketPath: /a}}",
         "{replicas: 0, service: {port: 65535}, image: a}",
     ] {
         let spec = spec.replace("name: 0", "name: '0'");

@@ -12,6 +12,8 @@ use crate::{command, say, workspace};
 const HEAD: &str = "# Made by `cargo xtask generate` from api/; do not edit.\n";
 const INSTALL_HEAD: &str = "# Made by `cargo xtask generate` from api/ and manifests/operator.yaml; do not edit.\n# kubectl apply --server-side -f install.yaml\n";
 
+const METHODS_HEAD: &str = "<!-- Made by `cargo xtask generate` from proto/; do not edit. -->\n";
+
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Change nothing; fail where a file is not what it would be
@@ -21,22 +23,17 @@ pub(crate) struct Options {
 
 /// Does what was asked.
 pub(crate) fn act(options: &Options) -> Result<()> {
-    let step = say::step("definitions printed by api");
-    let printed = command::output(workspace::cargo().args([
-        "run",
-        "--quiet",
-        "--package",
-        "portcullis-api",
-        "--bin",
-        "portcullis-crds",
-    ]))?;
+    let step = say::step("definitions printed by api, methods by contract");
+    let definitions = printed("portcullis-api", "portcullis-crds")?;
+    let methods = printed("portcullis-contract", "portcullis-methods")?;
     step.done();
     let operator = workspace::root().join("manifests/operator.yaml");
     let operator = match fs::read_to_string(&operator) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         read => Some(read.with_context(|| format!("failed to read {}", operator.display()))?),
     };
-    let wanted = files(&printed, operator.as_deref())?;
+    let mut wanted = files(&definitions, operator.as_deref())?;
+    wanted.insert(PathBuf::from("docs/reference/methods.md"), format!("{METHODS_HEAD}{methods}"));
     let drifted = drifted(workspace::root(), &wanted)?;
     if drifted.is_empty() {
         say::note(format!("        {} generated files are as they should be", wanted.len()));
@@ -56,6 +53,11 @@ pub(crate) fn act(options: &Options) -> Result<()> {
         say::note(format!("        {}", path.display()));
     }
     Ok(())
+}
+
+/// What a program of ours prints.
+fn printed(package: &str, program: &str) -> Result<String> {
+    command::output(workspace::cargo().args(["run", "--quiet", "--package", package, "--bin", program]))
 }
 
 /// All files that are generated, by their path in the checkout.

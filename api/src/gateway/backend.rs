@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::requirement::{BackendAuth, Requirement};
+
 /// A backend: which requests it gets, and where they go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -11,7 +13,9 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("has(self.service) != has(self.sidecar)")
         .message("a backend needs exactly one of service (name and port) and sidecar (port of a container in podTemplate)"),
     validation = Rule::new("!has(self.match.grpcService) || !has(self.protocol) || self.protocol == 'H2C'")
-        .message("gRPC is spoken over HTTP/2: write protocol: H2C for a grpcService, or leave it out")
+        .message("gRPC is spoken over HTTP/2: write protocol: H2C for a grpcService, or leave it out"),
+    validation = Rule::new("self.auth != 'None' || !has(self.requires) || self.requires.size() == 0")
+        .message("with auth: None nobody is looked at, so that nothing can be required: write auth: Required, or leave requires out")
 )]
 pub struct Backend {
     /// Names the backend in errors and metrics.
@@ -42,6 +46,22 @@ pub struct Backend {
     /// Passes the client's certificate on in the Client-Cert header (RFC 9440).
     #[serde(default)]
     pub forward_client_certificate: bool,
+
+    /// Whether callers must say who they are. `Optional`: they may. `None`: nobody is looked at.
+    #[serde(default)]
+    pub auth: BackendAuth,
+
+    /// What callers need beyond that. The first that names the request's method counts; where none does, the request is
+    /// denied. Without any, everybody who is let in will do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(
+        validation = Rule::new("self.all(r, (has(r.methods) && r.methods.size() > 0) || self.indexOf(r) == self.size() - 1)")
+            .message("a requirement without methods is for all of them, and those after it never count: write it last"),
+        validation = Rule::new("self.all(r, !has(r.methods) || r.methods.all(m, self.exists_one(o, has(o.methods) && m in o.methods)))")
+            .message("two requirements name the same method, and the second never counts: name each method once")
+    )]
+    pub requires: Vec<Requirement>,
 }
 
 /// Which requests a backend gets.

@@ -3,6 +3,8 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use super::issuer::SCOPES;
+
 /// A client of the Gateway, with a certificate bundle of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -23,6 +25,13 @@ pub struct Client {
     #[schemars(length(max = 64), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     #[x_kube(validation = Rule::new("self.all(r, r.matches('^[!-+--~]+$'))").message("a role is printable ASCII without spaces and commas, such as admin"))]
     pub roles: Vec<String>,
+
+    /// The scopes that it is held to; portcullis:all is every one. Without the field it is held to none, and an empty
+    /// list lets it do only what needs no scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new(SCOPES).message("a scope is a word such as tunnel:read: one a line, without blanks, quotes, brackets and backslashes"))]
+    pub scopes: Option<Vec<String>>,
 
     /// How long its certificate is valid: hours, minutes and seconds. Renewed in its Secret at two thirds.
     #[serde(default = "month")]

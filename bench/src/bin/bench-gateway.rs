@@ -1,4 +1,4 @@
-//! What `cargo xtask bench gateway` and `cargo xtask bench apply` run: certificates, load, and the wait for a first
+//! What `cargo xtask bench gateway`, `bench auth` and `bench apply` run: certificates, load, and the wait for a first
 //! answer.
 
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::{Args, Parser, ValueEnum};
 use portcullis_bench::gateway::caller::{Caller, Exchange};
 use portcullis_bench::gateway::load::{Load, Manner};
-use portcullis_bench::gateway::{answer, credentials, load};
+use portcullis_bench::gateway::{answer, credentials, load, stream};
 
 /// Load on a door that asks for client certificates.
 #[derive(Debug, Parser)]
@@ -22,6 +22,23 @@ enum Task {
         /// Port of the one backend, on this machine
         #[arg(long)]
         backend: u16,
+        /// A token and its issuer's keys too
+        #[arg(long)]
+        oidc: bool,
+    },
+    /// Download for a while and print what it cost, as JSON
+    Stream {
+        #[command(flatten)]
+        door: Door,
+        /// Through a WebSocket
+        #[arg(long)]
+        tunnelled: bool,
+        /// How many bytes
+        #[arg(long, default_value_t = 1_000_000_000)]
+        bytes: u64,
+        /// The server's process
+        #[arg(long)]
+        pid: u32,
     },
     /// Ask for a while and print what it cost, as JSON
     Load {
@@ -69,6 +86,9 @@ struct Door {
     /// Exchange keys as browsers do today, X25519 with ML-KEM-768, instead of X25519 alone
     #[arg(long)]
     hybrid: bool,
+    /// File with a bearer token to send along
+    #[arg(long)]
+    bearer: Option<PathBuf>,
 }
 
 /// What callers do.
@@ -83,7 +103,7 @@ enum MannerArgument {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     match Task::parse() {
-        Task::Credentials { folder, backend } => credentials::write(&folder, backend),
+        Task::Credentials { folder, backend, oidc } => credentials::write(&folder, backend, oidc),
         Task::Load { manner, door, callers, warm_up, time, pid } => {
             let manner = match manner {
                 MannerArgument::KeepAlive => Manner::KeepAlive,
@@ -91,6 +111,11 @@ async fn main() -> Result<()> {
             };
             let (warm_up, time) = (Duration::from_millis(warm_up), Duration::from_millis(time));
             let figures = load::run(&door.caller()?, Load { manner, callers, warm_up, time, pid }).await?;
+            writeln!(std::io::stdout(), "{}", serde_json::to_string(&figures)?)?;
+            Ok(())
+        }
+        Task::Stream { door, tunnelled, bytes, pid } => {
+            let figures = stream::run(&door.caller()?, &door.host, tunnelled, bytes, pid).await?;
             writeln!(std::io::stdout(), "{}", serde_json::to_string(&figures)?)?;
             Ok(())
         }
@@ -103,6 +128,7 @@ async fn main() -> Result<()> {
 impl Door {
     fn caller(&self) -> Result<Caller> {
         let exchange = if self.hybrid { Exchange::Hybrid } else { Exchange::Classical };
-        Caller::new(&self.bundle, self.address, &self.host, &self.path, exchange)
+        let bearer = self.bearer.as_ref().map(std::fs::read_to_string).transpose()?;
+        Caller::new(&self.bundle, self.address, &self.host, &self.path, exchange, bearer.as_deref())
     }
 }

@@ -46,7 +46,8 @@ pub struct Session {
 }
 
 impl Caller {
-    /// A caller with this bundle, who asks for this path. Every handshake of it is a full one.
+    /// A caller with this bundle, who asks for this path, with a bearer token where one is given. Every handshake of it is
+    /// a full one.
     ///
     /// # Errors
     /// Where the bundle cannot be read or the name is none.
@@ -56,6 +57,7 @@ impl Caller {
         host: &str,
         path: &str,
         exchange: Exchange,
+        bearer: Option<&str>,
     ) -> Result<Self> {
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider(exchange)))
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -67,8 +69,10 @@ impl Caller {
             )?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption = Resumption::disabled();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n");
+        let bearer = bearer.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n{bearer}\r\n"
+        );
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             name: ServerName::try_from(host.to_owned()).context("the host is no name")?,
@@ -77,15 +81,27 @@ impl Caller {
         })
     }
 
+    /// What it asks, as it is sent.
+    pub fn request(&self) -> &[u8] {
+        &self.request
+    }
+
+    /// Connects and shakes hands, and asks nothing.
+    ///
+    /// # Errors
+    /// Where either fails.
+    pub async fn stream(&self) -> Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(self.address).await.context("failed to connect")?;
+        stream.set_nodelay(true)?;
+        self.connector.connect(self.name.clone(), stream).await.context("failed to shake hands")
+    }
+
     /// Connects and shakes hands.
     ///
     /// # Errors
     /// Where either fails.
     pub async fn connect(&self) -> Result<Session> {
-        let stream = TcpStream::connect(self.address).await.context("failed to connect")?;
-        stream.set_nodelay(true)?;
-        let stream =
-            self.connector.connect(self.name.clone(), stream).await.context("failed to shake hands")?;
+        let stream = self.stream().await?;
         Ok(Session { stream, request: Arc::clone(&self.request), buffer: Vec::with_capacity(4096) })
     }
 }

@@ -5,12 +5,16 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use portcullis_contract::files;
-use portcullis_contract::snapshot::{Backend, Client, GatewayName, Match, Protocol, Snapshot, Target};
+use portcullis_contract::snapshot::{
+    Auth, Backend, Client, GatewayName, Match, Mode, Protocol, Snapshot, Target,
+};
 use portcullis_pki::{
     Authority, AuthorityProfile, Leaf, LeafProfile, NameConstraints, RandomMint, Usage, issue_authority,
     issue_leaf,
 };
 use time::{Duration, OffsetDateTime};
+
+use super::token;
 
 /// The name that callers know the door by.
 pub const HOST: &str = "door.shop.svc";
@@ -22,11 +26,17 @@ pub const SERVER: &str = "server";
 /// Folder of the client's.
 pub const BUNDLE: &str = "client";
 
-/// Writes `server/`, `client/` (a bundle each) and the snapshot, with one backend that gets every path.
+/// File with a bearer token.
+pub const TOKEN: &str = "token";
+/// File with the keys of its issuer.
+pub const JWKS: &str = "jwks";
+
+/// Writes `server/`, `client/` (a bundle each) and the snapshot, with one backend that gets every path. With `oidc`, also
+/// a `token` and the `jwks` of its issuer, which the backend is to serve.
 ///
 /// # Errors
 /// Where certificates cannot be made or files not be written.
-pub fn write(folder: &Path, backend: u16) -> Result<()> {
+pub fn write(folder: &Path, backend: u16, oidc: bool) -> Result<()> {
     let profile = AuthorityProfile {
         common_name: "portcullis shop/door".to_owned(),
         lifetime: Duration::days(3650),
@@ -38,7 +48,13 @@ pub fn write(folder: &Path, backend: u16) -> Result<()> {
     let client = leaf(&authority, Usage::Client, format!("{IDENTITY}/client/{CLIENT}"))?;
     bundle(&folder.join(SERVER), &server, &authority)?;
     bundle(&folder.join(BUNDLE), &client, &authority)?;
-    let snapshot = snapshot(&authority, &server, backend);
+    let mut snapshot = snapshot(&authority, &server, backend);
+    if oidc {
+        let issued = token::issue(now().unix_timestamp())?;
+        put(&folder.join(TOKEN), &issued.token)?;
+        put(&folder.join(JWKS), &issued.jwks)?;
+        snapshot.oidc = Some(token::oidc(&format!("http://127.0.0.1:{backend}/{JWKS}")));
+    }
     put(&folder.join(files::SNAPSHOT), &snapshot.to_json().context("failed to write the snapshot")?)
 }
 
@@ -77,6 +93,7 @@ fn snapshot(authority: &Authority, server: &Leaf, backend: u16) -> Snapshot {
             name: CLIENT.to_owned(),
             user: "ci@shop".to_owned(),
             roles: vec!["user".to_owned()],
+            scopes: None,
         }],
         backends: vec![Backend {
             name: "api".to_owned(),
@@ -86,7 +103,15 @@ fn snapshot(authority: &Authority, server: &Leaf, backend: u16) -> Snapshot {
             connect_timeout_ms: 5_000,
             request_timeout_ms: 60_000,
             forward_client_certificate: false,
+            auth: Auth::Required,
+            requires: Vec::new(),
         }],
+        mode: Mode::MutualTls,
+        trusted_proxies: Vec::new(),
+        proxy_protocol: false,
+        edge: None,
+        oidc: None,
+        drivers: Vec::new(),
     }
 }
 

@@ -1,21 +1,55 @@
 //! The decision itself: pure, given the evidence, the configuration and the time.
 
+use std::sync::Arc;
+
+use portcullis_contract::snapshot::Mode;
+use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+
+use super::grant::Grant;
+use super::identified::Identified;
+use super::principal::{Parts, Proved};
+use super::token::TokenFault;
+use super::{ClientCertificate, Evidence, Principal, Shown};
 use crate::config::Config;
-use crate::metrics::label;
 
-use super::principal::{roles_header, user_header};
-use super::{Evidence, Principal};
+/// Why a caller was denied: a label of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum DenialReason {
+    NoEvidence,
+    NoIdentity,
+    OtherGateway,
+    NotAClient,
+    UnknownClient,
+    NotYetValid,
+    Expired,
+    /// A token is not believed.
+    Token(TokenFault),
+    /// It is known who asks, and that is not enough.
+    Forbidden,
+    /// The connection comes from somewhere else than a trusted proxy.
+    UntrustedPeer,
+}
 
-label! {
-    /// Why a caller was denied.
-    enum DenialReason {
-        NoEvidence => "no_evidence",
-        NoIdentity => "no_identity",
-        OtherGateway => "other_gateway",
-        NotAClient => "not_a_client",
-        UnknownClient => "unknown_client",
-        NotYetValid => "not_yet_valid",
-        Expired => "expired",
+impl DenialReason {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NoEvidence => "no_evidence",
+            Self::NoIdentity => "no_identity",
+            Self::OtherGateway => "other_gateway",
+            Self::NotAClient => "not_a_client",
+            Self::UnknownClient => "unknown_client",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Expired => "expired",
+            Self::Token(fault) => fault.as_str(),
+            Self::Forbidden => "forbidden",
+            Self::UntrustedPeer => "untrusted_peer",
+        }
+    }
+}
+
+impl EncodeLabelValue for DenialReason {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.as_str().encode(encoder)
     }
 }
 
@@ -26,15 +60,60 @@ pub(crate) struct Denial {
     pub(crate) detail: String,
 }
 
-/// Whom this evidence speaks for now, under this configuration.
-pub(crate) fn decide(evidence: &Evidence, config: &Config, now: i64) -> Result<Principal, Denial> {
-    let deny = |reason, detail: String| Err(Denial { reason, detail });
-    let Some(certificate) = &evidence.certificate else {
-        return deny(DenialReason::NoEvidence, "the caller showed nothing".to_owned());
+fn deny<T>(reason: DenialReason, detail: impl Into<String>) -> Result<T, Denial> {
+    Err(Denial { reason, detail: detail.into() })
+}
+
+/// Whom this evidence speaks for now, under this configuration. Whatever is shown must hold. Each piece permits what it
+/// permits; where several say who is asking, the bearer token does, then the edge's token, then the certificate.
+pub(crate) fn decide(evidence: &Evidence<'_>, config: &Config, now: i64) -> Result<Principal, Denial> {
+    if config.mode == Mode::MutualTls && evidence.certificate.is_none() {
+        return deny(DenialReason::NoEvidence, "the caller showed no client certificate");
+    }
+    let certified = evidence.certificate.map(|shown| certified(shown, config, now)).transpose()?;
+    let edge = believed("edge's token", &evidence.edge, now)?;
+    let bearer = believed("bearer token", &evidence.bearer, now)?;
+    let proof = match (certified.is_some(), edge.is_some(), bearer.is_some()) {
+        (false, false, false) => return deny(DenialReason::NoEvidence, "the caller showed nothing"),
+        (true, false, false) => "client-certificate",
+        (false, true, false) => "edge-token",
+        (false, false, true) => "bearer-token",
+        (true, true, false) => "client-certificate+edge-token",
+        (true, false, true) => "client-certificate+bearer-token",
+        (false, true, true) => "edge-token+bearer-token",
+        (true, true, true) => "client-certificate+edge-token+bearer-token",
     };
+    let token = bearer.or(edge);
+    let grants = [bearer, edge].into_iter().flatten().map(|token| token.grant.clone());
+    let ends = [
+        certified.as_ref().map(|it| it.expires_at),
+        edge.map(|it| it.expires_at),
+        bearer.map(|it| it.expires_at),
+    ];
+    let user =
+        token.map(|token| &token.user).or(certified.as_ref().map(|it| &it.user)).cloned().unwrap_or_default();
+    Ok(Principal::new(Parts {
+        user,
+        proof,
+        token: token.cloned(),
+        expires_at: ends.into_iter().flatten().min().unwrap_or(now),
+        grants: grants.chain(certified.as_ref().map(|it| it.grant.clone())).collect(),
+        certificate: certified.map(|it| it.proved),
+    }))
+}
+
+/// Whom a certificate speaks for.
+struct Certified {
+    user: String,
+    grant: Grant,
+    expires_at: i64,
+    proved: Proved,
+}
+
+fn certified(certificate: &ClientCertificate, config: &Config, now: i64) -> Result<Certified, Denial> {
     let identity = match &certificate.identity {
         Ok(identity) => identity,
-        Err(why) => return deny(DenialReason::NoIdentity, (*why).to_owned()),
+        Err(why) => return deny(DenialReason::NoIdentity, *why),
     };
     if identity.trust_domain != config.trust_domain
         || identity.namespace != config.gateway.namespace
@@ -54,79 +133,31 @@ pub(crate) fn decide(evidence: &Evidence, config: &Config, now: i64) -> Result<P
     if now > certificate.not_after {
         return deny(DenialReason::Expired, format!("the certificate of {identity} has expired"));
     }
-    Ok(Principal {
+    Ok(Certified {
         user: client.user.clone(),
-        roles: client.roles.clone(),
-        identity: identity.to_string(),
-        serial: certificate.serial.clone(),
-        fingerprint: certificate.fingerprint.clone(),
+        grant: Grant { roles: client.roles.clone(), scopes: client.scopes.clone(), connector: false },
         expires_at: certificate.not_after,
-        proof: "client-certificate",
-        user_header: user_header(&client.user),
-        roles_header: roles_header(&client.roles),
+        proved: Proved {
+            identity: identity.to_string(),
+            serial: certificate.serial.clone(),
+            fingerprint: certificate.fingerprint.clone(),
+        },
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::auth::ClientCertificate;
-    use crate::config::tests::config;
-    use proptest::prelude::*;
-
-    fn shown(uri: &str) -> Evidence {
-        let identity = uri.parse().map_err(|_| "no identity");
-        Evidence { certificate: Some(ClientCertificate::for_test(identity, 100, 200)), ..Evidence::default() }
-    }
-
-    fn reason(evidence: &Evidence, now: i64) -> DenialReason {
-        decide(evidence, &config(), now).unwrap_err().reason
-    }
-
-    #[test]
-    fn a_listed_client_is_who_the_snapshot_says() {
-        let principal =
-            decide(&shown("spiffe://cluster.local/ns/shop/gateway/door/client/ci"), &config(), 150).unwrap();
-        assert_eq!(principal.user, "ci@shop");
-        assert_eq!(principal.roles, ["user", "deployer"]);
-        assert_eq!(principal.expires_at, 200);
-        assert_eq!(principal.identity, "spiffe://cluster.local/ns/shop/gateway/door/client/ci");
-    }
-
-    #[test]
-    fn everything_else_is_denied_with_its_reason() {
-        assert_eq!(reason(&Evidence::default(), 150), DenialReason::NoEvidence);
-        for (uri, expected) in [
-            ("spiffe://cluster.local/ns/shop/gateway/door/client/eve", DenialReason::UnknownClient),
-            ("spiffe://cluster.local/ns/shop/gateway/door", DenialReason::NotAClient),
-            ("spiffe://cluster.local/ns/shop/gateway/other/client/ci", DenialReason::OtherGateway),
-            ("spiffe://cluster.local/ns/other/gateway/door/client/ci", DenialReason::OtherGateway),
-            ("spiffe://example.org/ns/shop/gateway/door/client/ci", DenialReason::OtherGateway),
-            ("https://example.org/", DenialReason::NoIdentity),
-        ] {
-            assert_eq!(reason(&shown(uri), 150), expected, "{uri}");
+fn believed<'a>(what: &str, shown: &'a Shown, now: i64) -> Result<Option<&'a Arc<Identified>>, Denial> {
+    match shown {
+        Shown::Nothing => Ok(None),
+        Shown::Refused(fault) => {
+            deny(DenialReason::Token(*fault), format!("the {what} is not believed: {}", fault.as_str()))
         }
-        let listed = shown("spiffe://cluster.local/ns/shop/gateway/door/client/ci");
-        assert_eq!(reason(&listed, 99), DenialReason::NotYetValid);
-        assert_eq!(reason(&listed, 201), DenialReason::Expired);
-    }
-
-    proptest! {
-        #[test]
-        fn removing_a_client_never_widens_rights(name in "[a-z]{1,6}", removed in "[a-z]{1,6}", now in 0_i64..300) {
-            let evidence = shown(&format!("spiffe://cluster.local/ns/shop/gateway/door/client/{name}"));
-            let before = config();
-            let mut after = config();
-            after.clients.remove(&removed);
-            after.clients.remove("ci");
-            if let Ok(principal) = decide(&evidence, &after, now) {
-                prop_assert_eq!(Ok(principal), decide(&evidence, &before, now));
-            }
-        }
-
-        #[test]
-        fn removing_evidence_never_widens_rights(now in 0_i64..300) {
-            prop_assert!(decide(&Evidence::default(), &config(), now).is_err());
-        }
+        Shown::Believed(identified) if now > identified.expires_at => deny(
+            DenialReason::Token(TokenFault::Expired),
+            format!("the {what} of {} has expired", identified.subject),
+        ),
+        Shown::Believed(identified) => Ok(Some(identified)),
     }
 }
+
+#[cfg(test)]
+mod tests;

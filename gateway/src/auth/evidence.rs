@@ -1,6 +1,6 @@
 //! What a caller shows. Read once per connection, judged per request.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +11,36 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::identified::Identified;
+use super::token::TokenFault;
+
 /// All that a caller has shown.
-#[derive(Debug, Default)]
-pub(crate) struct Evidence {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Evidence<'a> {
     /// The certificate that the TLS handshake verified.
+    pub(crate) certificate: Option<&'a ClientCertificate>,
+    /// The token of the edge in front.
+    pub(crate) edge: Shown,
+    /// The bearer token.
+    pub(crate) bearer: Shown,
+}
+
+/// A token that was shown, or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// There was none.
+    #[default]
+    Nothing,
+    /// It is believed.
+    Believed(Arc<Identified>),
+    /// It is not.
+    Refused(TokenFault),
+}
+
+/// What a connection's TLS handshake has shown.
+#[derive(Debug, Default)]
+pub(crate) struct Chain {
+    /// The certificate that the handshake verified.
     pub(crate) certificate: Option<ClientCertificate>,
     /// What came with it to lead to an authority.
     pub(crate) intermediates: Vec<CertificateDer<'static>>,
@@ -37,9 +63,9 @@ pub(crate) struct ClientCertificate {
     header: OnceLock<HeaderValue>,
 }
 
-impl Evidence {
+impl Chain {
     /// What a verified chain shows, leaf first.
-    pub(crate) fn from_chain(chain: Option<&[CertificateDer<'static>]>) -> Self {
+    pub(crate) fn read(chain: Option<&[CertificateDer<'static>]>) -> Self {
         match chain.and_then(<[_]>::split_first) {
             Some((leaf, intermediates)) => Self {
                 certificate: Some(ClientCertificate::read(leaf)),
@@ -142,14 +168,14 @@ mod tests {
 
     #[test]
     fn no_chain_is_no_evidence() {
-        assert!(Evidence::from_chain(None).certificate.is_none());
-        assert!(Evidence::from_chain(Some(&[])).certificate.is_none());
+        assert!(Chain::read(None).certificate.is_none());
+        assert!(Chain::read(Some(&[])).certificate.is_none());
     }
 
     #[test]
     fn bytes_that_are_no_certificate_speak_for_nobody() {
-        let evidence = Evidence::from_chain(Some(&[CertificateDer::from(vec![0x30, 0x03, 1, 1, 1])]));
-        assert!(evidence.certificate.unwrap().identity.is_err());
+        let chain = Chain::read(Some(&[CertificateDer::from(vec![0x30, 0x03, 1, 1, 1])]));
+        assert!(chain.certificate.unwrap().identity.is_err());
     }
 
     #[test]

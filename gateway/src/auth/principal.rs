@@ -1,33 +1,118 @@
 //! Whom a request is made for, once that is proved.
 
-use http::HeaderValue;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method};
+use portcullis_contract::rules::Rule;
+use portcullis_contract::snapshot::Requirement;
+
+use super::grant::{Grant, Missing};
+use super::identified::Identified;
 
 /// A proved caller, with the header values that backends are told, made once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Principal {
     pub(crate) user: String,
+    /// Of all that was shown, each once: `user` and `admin` are the gateway's own.
     pub(crate) roles: Vec<String>,
-    /// SPIFFE identity of the certificate.
-    pub(crate) identity: String,
-    pub(crate) serial: String,
-    pub(crate) fingerprint: String,
-    /// Seconds since the epoch.
-    pub(crate) expires_at: i64,
-    /// How it was proved.
+    /// How it was proved, such as `client-certificate+bearer-token`.
     pub(crate) proof: &'static str,
+    /// The client certificate, where one was shown.
+    pub(crate) certificate: Option<Proved>,
+    /// The token that says who is asking, where one was shown.
+    pub(crate) token: Option<Arc<Identified>>,
+    /// When the first of the evidence ends: its last second, since the epoch.
+    pub(crate) expires_at: i64,
+    /// What each piece of evidence permits.
+    grants: Vec<Grant>,
     /// `X-Portcullis-User`.
     pub(crate) user_header: HeaderValue,
     /// `X-Portcullis-Roles`.
     pub(crate) roles_header: HeaderValue,
 }
 
+/// What is told of a client certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proved {
+    /// SPIFFE identity.
+    pub(crate) identity: String,
+    pub(crate) serial: String,
+    pub(crate) fingerprint: String,
+}
+
+/// What a principal is made of.
+pub(super) struct Parts {
+    pub(super) user: String,
+    pub(super) proof: &'static str,
+    pub(super) certificate: Option<Proved>,
+    pub(super) token: Option<Arc<Identified>>,
+    pub(super) expires_at: i64,
+    pub(super) grants: Vec<Grant>,
+}
+
+impl Principal {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { user, proof, certificate, token, expires_at, grants } = parts;
+        let mut roles: Vec<String> = Vec::new();
+        for role in grants.iter().flat_map(|grant| &grant.roles) {
+            if !roles.contains(role) {
+                roles.push(role.clone());
+            }
+        }
+        let (user_header, roles_header) = (user_header(&user), roles_header(&roles));
+        Self { user, roles, proof, certificate, token, expires_at, grants, user_header, roles_header }
+    }
+
+    /// Whether it may call a method of this rule: any one piece of evidence will do.
+    pub(crate) fn allows(&self, rule: &Rule) -> Result<(), Missing> {
+        self.any(|grant| grant.allows(rule))
+    }
+
+    /// Whether it may send a request of this HTTP method to a backend that requires these. The first that names the
+    /// method counts.
+    pub(crate) fn meets(&self, requirements: &[Requirement], method: &Method) -> Result<(), Missing> {
+        if requirements.is_empty() {
+            return Ok(());
+        }
+        let names = |requirement: &&Requirement| {
+            requirement.methods.is_empty() || requirement.methods.iter().any(|it| it == method.as_str())
+        };
+        let requirement = requirements.iter().find(names).ok_or(Missing::Everything)?;
+        self.any(|grant| grant.meets(requirement))
+    }
+
+    fn any(&self, allows: impl Fn(&Grant) -> Result<(), Missing>) -> Result<(), Missing> {
+        let mut missing = Missing::Evidence;
+        for grant in &self.grants {
+            match (allows(grant), &missing) {
+                (Ok(()), _) => return Ok(()),
+                // A missing scope is nearer to the goal than a missing role.
+                (Err(scope @ Missing::Scope(_)), _) => missing = scope,
+                (Err(lacks), Missing::Evidence) => missing = lacks,
+                (Err(_), _) => {}
+            }
+        }
+        Err(missing)
+    }
+
+    /// Its scopes, in order, where every piece of evidence is held to some.
+    pub(crate) fn scopes(&self) -> Option<Vec<String>> {
+        let scopes: Option<Vec<&Vec<String>>> =
+            self.grants.iter().map(|grant| grant.scopes.as_ref()).collect();
+        let mut scopes: Vec<String> = scopes?.into_iter().flatten().cloned().collect();
+        scopes.sort();
+        scopes.dedup();
+        Some(scopes)
+    }
+}
+
 /// The value of `X-Portcullis-User`.
-pub(super) fn user_header(user: &str) -> HeaderValue {
+fn user_header(user: &str) -> HeaderValue {
     value(encode(user))
 }
 
 /// The value of `X-Portcullis-Roles`: comma-separated, in order.
-pub(super) fn roles_header(roles: &[String]) -> HeaderValue {
+fn roles_header(roles: &[String]) -> HeaderValue {
     value(roles.iter().map(|role| encode(role)).collect::<Vec<_>>().join(","))
 }
 

@@ -7,6 +7,7 @@ use http::{Uri, Version, request};
 use portcullis_contract::snapshot::Protocol;
 
 use crate::auth::Principal;
+use crate::listener::Origin;
 
 const USER: HeaderName = HeaderName::from_static("x-portcullis-user");
 const ROLES: HeaderName = HeaderName::from_static("x-portcullis-roles");
@@ -55,8 +56,9 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 /// What the gateway tells a backend of a request.
 pub(super) struct Outgoing<'a> {
     pub(super) protocol: Protocol,
-    pub(super) principal: &'a Principal,
-    pub(super) forwarded_for: &'a HeaderValue,
+    /// None: nobody is known, and the backend is told of nobody.
+    pub(super) principal: Option<&'a Principal>,
+    pub(super) origin: &'a Origin,
     pub(super) host: Option<&'a HeaderValue>,
     pub(super) certificate: Option<HeaderValue>,
 }
@@ -100,10 +102,12 @@ pub(super) fn clean_request(headers: &mut HeaderMap, outgoing: Outgoing<'_>) {
         }
         Protocol::H2c => {}
     }
-    headers.insert(USER, outgoing.principal.user_header.clone());
-    headers.insert(ROLES, outgoing.principal.roles_header.clone());
-    headers.insert(FORWARDED_FOR, outgoing.forwarded_for.clone());
-    headers.insert(FORWARDED_PROTO, super::SCHEME);
+    if let Some(principal) = outgoing.principal {
+        headers.insert(USER, principal.user_header.clone());
+        headers.insert(ROLES, principal.roles_header.clone());
+    }
+    headers.insert(FORWARDED_FOR, outgoing.origin.address.clone());
+    headers.insert(FORWARDED_PROTO, outgoing.origin.scheme.clone());
     if let Some(host) = outgoing.host {
         headers.insert(FORWARDED_HOST, host.clone());
     }
@@ -131,8 +135,11 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    // A look along the few names there are is cheaper than seven look-ups.
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        for name in &HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
 }
 

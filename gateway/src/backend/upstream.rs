@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response};
-use portcullis_contract::snapshot::{Backend, Protocol, Target};
+use portcullis_contract::snapshot::{Auth, Backend, Protocol, Requirement, Target};
 
 use super::dial::{Address, DialError, Dialer};
 use super::reply::Reply;
@@ -24,6 +24,8 @@ pub(crate) struct Upstream {
     host_header: HeaderValue,
     times: Times,
     forwards_certificate: bool,
+    auth: Auth,
+    requires: Vec<Requirement>,
 }
 
 /// How long a backend may take.
@@ -77,6 +79,8 @@ impl Upstream {
                     .then(|| Duration::from_millis(backend.request_timeout_ms)),
             },
             forwards_certificate: backend.forward_client_certificate,
+            auth: backend.auth,
+            requires: backend.requires.clone(),
         }
     }
 
@@ -85,6 +89,16 @@ impl Upstream {
             Protocol::Http1 => RouteClass::Http1,
             Protocol::H2c => RouteClass::H2c,
         }
+    }
+
+    /// Whether callers must say who they are.
+    pub(crate) fn auth(&self) -> Auth {
+        self.auth
+    }
+
+    /// What they need beyond that.
+    pub(crate) fn requires(&self) -> &[Requirement] {
+        &self.requires
     }
 
     pub(super) fn name(&self) -> Arc<str> {

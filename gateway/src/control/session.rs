@@ -6,7 +6,9 @@ use std::time::Duration;
 use portcullis_contract::control::control_client::ControlClient;
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::control::report::Report as Word;
-use portcullis_contract::control::{Acknowledged, Hello, Instruction, Rejected, Report, Snapshot};
+use portcullis_contract::control::{
+    Acknowledged, Hello, Instruction, Rejected, Report, Snapshot, Surroundings,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -53,16 +55,20 @@ pub(super) async fn run(operator: &Operator, leader: Option<&String>, shared: &A
     };
     tracing::info!("attached to the operator");
     shared.metrics.control_connected.set(1);
-    let served = shared.certificates.served();
-    Session { shared, reports, served, acknowledged: None }.converse(instructions).await
+    let (served, changes) = (shared.certificates.served(), shared.changes());
+    let session = Session { shared, reports, served, changes, acknowledged: None, told: None };
+    session.converse(instructions).await
 }
 
 struct Session<'a> {
     shared: &'a Arc<Shared>,
     reports: mpsc::Sender<Report>,
     served: watch::Receiver<Option<Arc<Served>>>,
-    /// What the operator was told last.
+    /// Bumped where an issuer or a driver comes or goes.
+    changes: watch::Receiver<u64>,
+    /// What the operator was told last: of what is served, and of what the replica depends on.
     acknowledged: Option<Acknowledged>,
+    told: Option<Surroundings>,
 }
 
 impl Session<'_> {
@@ -83,6 +89,10 @@ impl Session<'_> {
                     Ok(()) => self.acknowledge_again().await,
                     Err(_) => return Ended::Detached("the replica stops".to_owned()),
                 },
+                changed = self.changes.changed() => match changed {
+                    Ok(()) => self.tell_surroundings().await,
+                    Err(_) => return Ended::Detached("the replica stops".to_owned()),
+                },
             };
             if sent.is_err() {
                 return Ended::Detached("the operator no longer listens".to_owned());
@@ -95,7 +105,8 @@ impl Session<'_> {
         match self.shared.apply(version.clone(), &json) {
             Ok(()) => {
                 self.acknowledged = None;
-                self.acknowledge(version).await
+                self.acknowledge(version).await?;
+                self.tell_surroundings().await
             }
             Err(reason) => self.say(Word::Rejected(Rejected { version, reason })).await,
         }
@@ -117,6 +128,17 @@ impl Session<'_> {
         }
         self.acknowledged = Some(word.clone());
         self.say(Word::Acknowledged(word)).await
+    }
+
+    /// How the replica gets on with issuers and drivers: says so, if that has changed.
+    async fn tell_surroundings(&mut self) -> Result<(), Gone> {
+        let Some(now) = self.shared.surroundings() else { return Ok(()) };
+        // Whoever depends on nothing has nothing to tell.
+        if self.told.as_ref().unwrap_or(&Surroundings::default()) == &now {
+            return Ok(());
+        }
+        self.told = Some(now.clone());
+        self.say(Word::Surroundings(now)).await
     }
 
     async fn say(&self, word: Word) -> Result<(), Gone> {

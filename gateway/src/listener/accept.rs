@@ -9,7 +9,9 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::handshake::handshake;
+use super::certificates::Served;
+use super::connection::{Connection, Peer};
+use super::handshake::{Manner, handshake};
 use super::{connection, handshake};
 use crate::metrics::HandshakeResult;
 use crate::shared::Shared;
@@ -80,22 +82,35 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let callers = shared.lifeline.callers.clone();
         callers.spawn(async move {
             let _place = place;
-            let shaken = tokio::select! {
-                shaken = handshake(stream, Arc::clone(&now.config), shared.limits.handshake_time) => shaken,
-                () = shared.lifeline.stop.cancelled() => return,
-            };
-            match shaken {
-                Ok(stream) => {
-                    shared.metrics.handshake(HandshakeResult::Ok);
-                    connection::serve(stream, peer, Arc::clone(&now.trust), shared).await;
-                }
-                Err(failure) => {
-                    shared.metrics.handshake(failure.result);
-                    tracing::debug!(%peer, result = failure.result.as_str(), error = %failure.error, "handshake failed");
-                    handshake::part(failure).await;
-                }
-            }
+            admit(stream, peer, &now, &shared).await;
         });
+    }
+}
+
+/// Shakes hands with whoever connects, and serves them.
+async fn admit(stream: TcpStream, peer: SocketAddr, now: &Served, shared: &Arc<Shared>) {
+    let (is_trusted, proxy_protocol) = match shared.config().as_ref() {
+        Some(config) => (config.trusts(peer.ip()), config.proxy_protocol),
+        None => (false, false),
+    };
+    // Whoever else begins like that is taken at its word by nobody.
+    let manner = Manner { tls: now.tls.clone(), proxy_protocol: proxy_protocol && is_trusted };
+    let shaken = tokio::select! {
+        shaken = handshake(stream, manner, shared.limits.handshake_time) => shaken,
+        () = shared.lifeline.stop.cancelled() => return,
+    };
+    match shaken {
+        Ok(shaken) => {
+            shared.metrics.handshake(HandshakeResult::Ok);
+            let peer = Peer { socket: peer, on_behalf_of: shaken.on_behalf_of };
+            let connection = Connection::new(shaken.chain, peer, now.mode, Arc::clone(shared));
+            connection::serve(shaken.transport, shaken.is_h2, connection, Arc::clone(&now.trust)).await;
+        }
+        Err(failure) => {
+            shared.metrics.handshake(failure.result);
+            tracing::debug!(%peer, result = failure.result.as_str(), error = %failure.error, "handshake failed");
+            handshake::part(failure).await;
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use portcullis_contract::snapshot::Mode;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -14,13 +15,17 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+use zeroize::Zeroizing;
 
-use crate::auth::{Evidence, fingerprint};
+use crate::auth::{Chain, fingerprint};
+use crate::login::Codes;
 use crate::metrics::Metrics;
 
 /// What new connections are shown.
 pub(crate) struct Served {
-    pub(crate) config: Arc<ServerConfig>,
+    /// None where connections come without TLS.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) mode: Mode,
     /// Who must have signed a caller's certificate.
     pub(crate) trust: Arc<Trust>,
     /// SHA-256 of the certificate, 64 lower-case hexadecimal digits.
@@ -33,6 +38,8 @@ pub(crate) struct KeyPair {
     pub(crate) fingerprint: String,
     /// Seconds since the epoch.
     pub(crate) not_after: i64,
+    /// The private key itself, DER: what other secrets of the replica are derived from.
+    secret: Zeroizing<Vec<u8>>,
 }
 
 /// Why a certificate and a key cannot be served.
@@ -62,9 +69,10 @@ impl KeyPair {
         };
         let fingerprint = fingerprint(leaf);
         let key = PrivateKeyDer::from_pem_slice(key).map_err(KeyPairError::Key)?;
+        let secret = Zeroizing::new(key.secret_der().to_vec());
         let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
             .map_err(KeyPairError::Mismatch)?;
-        Ok(Self { certified: Arc::new(certified), fingerprint, not_after })
+        Ok(Self { certified: Arc::new(certified), fingerprint, not_after, secret })
     }
 }
 
@@ -74,14 +82,15 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// The authorities that sign clients.
+/// The authorities that sign clients, and whether a client must show a certificate of theirs.
 pub(crate) struct Trust {
     authorities: Vec<CertificateDer<'static>>,
+    mode: Mode,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
 impl Trust {
-    fn new(authorities: &[CertificateDer<'static>]) -> Result<Self, String> {
+    fn new(authorities: &[CertificateDer<'static>], mode: Mode) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         for authority in authorities {
             roots
@@ -89,17 +98,19 @@ impl Trust {
                 .map_err(|error| format!("an authority cannot be trusted: {error}"))?;
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(|error| format!("clients cannot be verified: {error}"))?;
-        Ok(Self { authorities: authorities.to_vec(), verifier })
+        let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        if mode != Mode::MutualTls {
+            verifier = verifier.allow_unauthenticated();
+        }
+        let verifier = verifier.build().map_err(|error| format!("clients cannot be verified: {error}"))?;
+        Ok(Self { authorities: authorities.to_vec(), mode, verifier })
     }
 
     /// Whether the chain that a caller has shown leads to one of these authorities.
-    pub(super) fn vouches_for(&self, evidence: &Evidence, now: i64) -> bool {
-        let Some(certificate) = &evidence.certificate else { return false };
+    pub(super) fn vouches_for(&self, chain: &Chain, now: i64) -> bool {
+        let Some(certificate) = &chain.certificate else { return self.mode != Mode::MutualTls };
         let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or(0)));
-        self.verifier.verify_client_cert(&certificate.der, &evidence.intermediates, now).is_ok()
+        self.verifier.verify_client_cert(&certificate.der, &chain.intermediates, now).is_ok()
     }
 }
 
@@ -114,11 +125,13 @@ pub(crate) struct Certificates {
     parts: Mutex<Parts>,
     served: watch::Sender<Option<Arc<Served>>>,
     metrics: Arc<Metrics>,
+    /// They are sealed under the server's key.
+    codes: Arc<Codes>,
 }
 
 impl Certificates {
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { parts: Mutex::default(), served: watch::Sender::new(None), metrics }
+    pub(crate) fn new(metrics: Arc<Metrics>, codes: Arc<Codes>) -> Self {
+        Self { parts: Mutex::default(), served: watch::Sender::new(None), metrics, codes }
     }
 
     /// What new connections are shown, and every change of it.
@@ -135,13 +148,13 @@ impl Certificates {
         self.served.borrow().as_ref().map(|served| Arc::clone(&served.trust))
     }
 
-    /// Checks new connections against these authorities.
-    pub(crate) fn trust(&self, authorities: &[CertificateDer<'static>]) -> Result<(), String> {
+    /// Lets new connections come in this mode, and checks them against these authorities.
+    pub(crate) fn trust(&self, authorities: &[CertificateDer<'static>], mode: Mode) -> Result<(), String> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if parts.trust.as_ref().is_some_and(|trust| trust.authorities == authorities) {
+        if parts.trust.as_ref().is_some_and(|trust| trust.authorities == authorities && trust.mode == mode) {
             return Ok(());
         }
-        let trust = Some(Arc::new(Trust::new(authorities)?));
+        let trust = Some(Arc::new(Trust::new(authorities, mode)?));
         self.publish(Parts { pair: parts.pair.clone(), trust }, &mut parts)
     }
 
@@ -149,6 +162,7 @@ impl Certificates {
     pub(crate) fn present(&self, pair: KeyPair) -> Result<(), String> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         self.metrics.certificate_expiry.set(pair.not_after);
+        self.codes.set_key(&pair.secret);
         self.publish(Parts { pair: Some(Arc::new(pair)), trust: parts.trust.clone() }, &mut parts)
     }
 
@@ -158,7 +172,8 @@ impl Certificates {
             let config =
                 server_config(pair, Arc::clone(&trust.verifier)).map_err(|error| error.to_string())?;
             self.served.send_replace(Some(Arc::new(Served {
-                config: Arc::new(config),
+                tls: (trust.mode != Mode::Plaintext).then(|| Arc::new(config)),
+                mode: trust.mode,
                 trust: Arc::clone(trust),
                 fingerprint: pair.fingerprint.clone(),
             })));

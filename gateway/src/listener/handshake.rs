@@ -1,6 +1,7 @@
 //! The TLS handshake: within its time, its failure classified and counted, and parted from politely.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::proxy;
+use super::transport::{Sniffed, Transport};
+use crate::auth::Chain;
 use crate::metrics::HandshakeResult;
 
 /// First byte of every TLS connection: a handshake record.
@@ -20,9 +24,9 @@ const PARTING_BYTES: u64 = 64 * 1024;
 
 const PLAINTEXT_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 61\r\n\
+    Content-Length: 35\r\n\
     Connection: close\r\n\r\n\
-    This port speaks TLS with a client certificate: use https://\n";
+    This port speaks TLS: use https://\n";
 
 /// A handshake that failed.
 pub(super) struct Failure {
@@ -32,13 +36,27 @@ pub(super) struct Failure {
     stream: Option<TcpStream>,
 }
 
+/// A connection that may ask.
+pub(super) struct Shaken {
+    pub(super) transport: Transport,
+    pub(super) is_h2: bool,
+    /// What the caller has shown.
+    pub(super) chain: Chain,
+    /// Whom a trusted proxy says that it speaks for.
+    pub(super) on_behalf_of: Option<SocketAddr>,
+}
+
+/// How a connection begins.
+pub(super) struct Manner {
+    /// None: without TLS.
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    /// With a PROXY protocol header before all else.
+    pub(super) proxy_protocol: bool,
+}
+
 /// Shakes hands within the time allowed.
-pub(super) async fn handshake(
-    stream: TcpStream,
-    config: Arc<ServerConfig>,
-    time: Duration,
-) -> Result<TlsStream<TcpStream>, Failure> {
-    match tokio::time::timeout(time, shake(stream, config)).await {
+pub(super) async fn handshake(stream: TcpStream, manner: Manner, time: Duration) -> Result<Shaken, Failure> {
+    match tokio::time::timeout(time, shake(stream, manner)).await {
         Ok(shaken) => shaken,
         Err(_) => Err(Failure {
             result: HandshakeResult::Timeout,
@@ -48,29 +66,51 @@ pub(super) async fn handshake(
     }
 }
 
-async fn shake(mut stream: TcpStream, config: Arc<ServerConfig>) -> Result<TlsStream<TcpStream>, Failure> {
+async fn shake(mut stream: TcpStream, manner: Manner) -> Result<Shaken, Failure> {
+    let on_behalf_of =
+        if manner.proxy_protocol { proxy::read(&mut stream).await.map_err(Failure::other)? } else { None };
+    let Some(config) = manner.tls else {
+        let (stream, is_h2) = Sniffed::read(stream).await.map_err(Failure::other)?;
+        return Ok(Shaken {
+            transport: Transport::Plain(stream),
+            is_h2,
+            chain: Chain::default(),
+            on_behalf_of,
+        });
+    };
+    let stream = shake_tls(stream, config).await?;
+    let (_, tls) = stream.get_ref();
+    let (chain, is_h2) = (Chain::read(tls.peer_certificates()), tls.alpn_protocol() == Some(b"h2"));
+    Ok(Shaken { transport: Transport::Tls(Box::new(stream)), is_h2, chain, on_behalf_of })
+}
+
+async fn shake_tls(
+    mut stream: TcpStream,
+    config: Arc<ServerConfig>,
+) -> Result<TlsStream<TcpStream>, Failure> {
     let mut first = [0];
-    let peeked = stream.peek(&mut first).await;
-    match peeked {
-        Ok(1..) if first[0] == HANDSHAKE_RECORD => {}
-        Ok(0) => {
-            let error = io::ErrorKind::UnexpectedEof.into();
-            return Err(Failure { result: HandshakeResult::Other, error, stream: None });
-        }
-        Ok(_) => {
+    match stream.peek(&mut first).await.map_err(Failure::other)? {
+        1.. if first[0] == HANDSHAKE_RECORD => {}
+        0 => return Err(Failure::other(io::ErrorKind::UnexpectedEof.into())),
+        _ => {
             if first[0].is_ascii_uppercase() {
                 let _ = stream.write_all(PLAINTEXT_ANSWER).await;
             }
             let error = io::Error::new(io::ErrorKind::InvalidData, "not TLS");
             return Err(Failure { result: HandshakeResult::NotTls, error, stream: Some(stream) });
         }
-        Err(error) => return Err(Failure { result: HandshakeResult::Other, error, stream: None }),
     }
     TlsAcceptor::from(config).accept(stream).into_fallible().await.map_err(|(error, stream)| Failure {
         result: classify(&error),
         error,
         stream: Some(stream),
     })
+}
+
+impl Failure {
+    fn other(error: io::Error) -> Self {
+        Self { result: HandshakeResult::Other, error, stream: None }
+    }
 }
 
 fn classify(error: &io::Error) -> HandshakeResult {

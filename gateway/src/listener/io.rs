@@ -7,20 +7,19 @@ use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
+use super::transport::Transport;
 
-/// A TLS connection, watched where its protocol has no liveness checks of its own.
+/// A connection, watched where its protocol has no liveness checks of its own.
 pub(super) struct Metered {
-    inner: TokioIo<TlsStream<TcpStream>>,
+    inner: TokioIo<Transport>,
     activity: Option<Arc<Activity>>,
 }
 
 impl Metered {
-    pub(super) fn new(stream: TlsStream<TcpStream>, activity: Option<Arc<Activity>>) -> Self {
-        Self { inner: TokioIo::new(stream), activity }
+    pub(super) fn new(transport: Transport, activity: Option<Arc<Activity>>) -> Self {
+        Self { inner: TokioIo::new(transport), activity }
     }
 }
 

@@ -41,7 +41,7 @@ impl Answer {
         let (parts, body) = response.into_parts();
         let collected = soon("the response ends", body.collect()).await?;
         let trailers = collected.trailers().cloned().unwrap_or_default();
-        let text = String::from_utf8(collected.to_bytes().to_vec()).unwrap();
+        let text = String::from_utf8_lossy(&collected.to_bytes()).into_owned();
         Ok(Self { status: parts.status, headers: parts.headers, text, trailers })
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use portcullis_contract::files;
-use portcullis_contract::snapshot::{self, Client, GatewayName, Match, Protocol, Snapshot, Target};
+use portcullis_contract::snapshot::{
+    self, Auth, Client, GatewayName, Match, Mode, Protocol, Snapshot, Target,
+};
 use portcullis_gateway::{Options, Running};
 use portcullis_pki::{Authority, Leaf};
 use rustls::ClientConfig;
@@ -60,6 +62,8 @@ pub(crate) fn backend(
         connect_timeout_ms: 5_000,
         request_timeout_ms: 0,
         forward_client_certificate: false,
+        auth: Auth::Required,
+        requires: Vec::new(),
     }
 }
 
@@ -72,6 +76,7 @@ pub(crate) fn client(name: &str) -> Client {
         name: name.to_owned(),
         user: format!("{name}@shop"),
         roles: vec!["user".to_owned(), "deployer".to_owned()],
+        scopes: None,
     }
 }
 
@@ -88,6 +93,12 @@ impl Plan {
             server_fingerprint: server.facts.fingerprint.clone(),
             clients: vec![client("ci")],
             backends,
+            mode: Mode::MutualTls,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            edge: None,
+            oidc: None,
+            drivers: Vec::new(),
         };
         let path = |name: &str| directory.path().join(name).display().to_string();
         let options = Options::parse_from([
@@ -200,6 +211,21 @@ impl Door {
 
     pub(crate) async fn http2_of(&self, client: &Leaf) -> Http2 {
         Http2::new(self.tls(client, "h2").await).await
+    }
+
+    /// An HTTP/1.1 connection of nobody.
+    pub(crate) async fn http1_anonymous(&self) -> Http1 {
+        Http1::new(self.tls_anonymous("http/1.1").await).await
+    }
+
+    /// An HTTP/2 connection of nobody.
+    pub(crate) async fn http2_anonymous(&self) -> Http2 {
+        Http2::new(self.tls_anonymous("h2").await).await
+    }
+
+    /// A connection without a client certificate.
+    pub(crate) async fn tls_anonymous(&self, alpn: &str) -> TlsStream<TcpStream> {
+        self.tls_with(pki::client_config(&self.server_ca, None, alpn)).await.unwrap()
     }
 
     /// What an admin port answers: status and text.

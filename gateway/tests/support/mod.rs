@@ -3,8 +3,11 @@
 pub(crate) mod backend;
 pub(crate) mod caller;
 pub(crate) mod door;
+pub(crate) mod grpc;
+pub(crate) mod idp;
 pub(crate) mod operator;
 pub(crate) mod pki;
+pub(crate) mod signer;
 
 use std::time::Duration;
 

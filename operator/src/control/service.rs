@@ -173,6 +173,7 @@ impl Call {
                 session.acknowledged = Some((it.version, it.served_fingerprint));
             }
             Some(Said::Rejected(it)) => session.rejected = Some((it.version, it.reason)),
+            Some(Said::Surroundings(it)) => session.surroundings = Some(it.into()),
             Some(Said::Hello(_)) | None => {}
         });
         if news {

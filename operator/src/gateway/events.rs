@@ -29,16 +29,63 @@ pub fn transitions(before: Option<&GatewayStatus>, after: &GatewayStatus) -> Vec
 fn news(before: Option<&Condition>, after: &Condition) -> Option<News> {
     let moved = before.is_none_or(|before| before.status != after.status || before.reason != after.reason);
     let is_ready = after.type_ == ConditionType::Ready.as_str();
+    let is_alarm = ConditionType::ALL.iter().any(|it| it.is_bad_when_true() && it.as_str() == after.type_);
     let lost = before.is_some_and(|before| before.status == "True");
     let waiting = WAITING.iter().any(|reason| reason.as_str() == after.reason);
     let matters = match after.status.as_str() {
-        "True" => is_ready,
+        "True" => is_ready || is_alarm,
+        "False" if is_alarm => lost,
         "False" => !waiting || (is_ready && lost),
         _ => false,
     };
     (moved && matters).then(|| News {
-        warning: after.status == "False",
+        warning: (after.status == "False") != is_alarm,
         reason: after.reason.clone(),
         message: after.message.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    fn status(conditions: &[(ConditionType, &str, Reason)]) -> GatewayStatus {
+        let condition = |(kind, status, reason): &(ConditionType, &str, Reason)| Condition {
+            type_: kind.as_str().to_owned(),
+            status: (*status).to_owned(),
+            reason: reason.as_str().to_owned(),
+            message: "in words".to_owned(),
+            observed_generation: Some(1),
+            last_transition_time: Time(Timestamp::default()),
+        };
+        GatewayStatus { conditions: conditions.iter().map(condition).collect(), ..GatewayStatus::default() }
+    }
+
+    fn told(before: &GatewayStatus, after: &GatewayStatus) -> Vec<(bool, String)> {
+        transitions(Some(before), after).into_iter().map(|news| (news.warning, news.reason)).collect()
+    }
+
+    #[test]
+    fn a_driver_that_is_lost_is_a_warning_and_one_that_comes_back_is_good_news() {
+        let at_first = status(&[(ConditionType::Degraded, "Unknown", Reason::Pending)]);
+        let well = status(&[(ConditionType::Degraded, "False", Reason::DriversConnected)]);
+        let lost = status(&[(ConditionType::Degraded, "True", Reason::DriverUnavailable)]);
+        assert_eq!(told(&at_first, &well), []);
+        assert_eq!(told(&well, &lost), [(true, "DriverUnavailable".to_owned())]);
+        assert_eq!(told(&lost, &lost), []);
+        assert_eq!(told(&lost, &well), [(false, "DriversConnected".to_owned())]);
+    }
+
+    #[test]
+    fn keys_that_are_missing_are_told_once_though_two_conditions_say_so() {
+        let before = status(&[]);
+        let after = status(&[
+            (ConditionType::OidcDiscovered, "False", Reason::KeysMissing),
+            (ConditionType::Ready, "False", Reason::KeysMissing),
+        ]);
+        assert_eq!(told(&before, &after), [(true, "KeysMissing".to_owned())]);
+    }
 }

@@ -17,6 +17,7 @@ use super::plan::{Plan, Step, plan};
 use super::status::{Outcome, status};
 use super::validate::validate;
 use crate::control::Session;
+use crate::control::surroundings::{Keys, Surroundings};
 use crate::moment;
 use crate::settings::Settings;
 use crate::world::{Child, Content, Kind, Pod};
@@ -50,6 +51,13 @@ struct Case {
     /// What pods said: `Current`, `Behind`, `OldCertificate`, or why they refuse.
     #[serde(default)]
     replicas: BTreeMap<String, String>,
+    /// What pods said of issuers (`oidc`, `edge`): `Keys`, `Fetching`, why there are none, or after `LastGoodKeys: `
+    /// why they are not new.
+    #[serde(default)]
+    issuers: BTreeMap<String, BTreeMap<String, String>>,
+    /// What pods said of drivers (`compute`, `credentials`): `Connected`, or why they are not.
+    #[serde(default)]
+    drivers: BTreeMap<String, BTreeMap<String, String>>,
     /// Children that are somebody else's.
     #[serde(default)]
     conflicts: Vec<String>,
@@ -84,6 +92,9 @@ fn run(case: Case) -> Value {
         gateway.status = former.status;
         for (pod, said) in &case.replicas {
             observed.sessions.insert(pod.clone(), session(said, &applied.plan));
+        }
+        for (pod, session) in &mut observed.sessions {
+            session.surroundings = surroundings_said(case.issuers.get(pod), case.drivers.get(pod));
         }
     }
     spoil(&mut observed, &gateway, case.authority.as_deref(), case.restarted);
@@ -175,11 +186,30 @@ fn session(said: &str, plan: &Plan) -> Session {
     let published = plan.snapshot.clone().unwrap();
     let (version, fingerprint) = (published.version, published.server_fingerprint);
     match said {
-        "Current" => Session { acknowledged: Some((version, fingerprint)), rejected: None },
-        "Behind" => Session { acknowledged: Some(("0".repeat(16), fingerprint)), rejected: None },
-        "OldCertificate" => Session { acknowledged: Some((version, "0".repeat(64))), rejected: None },
-        why => Session { acknowledged: None, rejected: Some((version, why.to_owned())) },
+        "Current" => Session { acknowledged: Some((version, fingerprint)), ..Session::default() },
+        "Behind" => Session { acknowledged: Some(("0".repeat(16), fingerprint)), ..Session::default() },
+        "OldCertificate" => Session { acknowledged: Some((version, "0".repeat(64))), ..Session::default() },
+        why => Session { rejected: Some((version, why.to_owned())), ..Session::default() },
     }
+}
+
+fn surroundings_said(
+    issuers: Option<&BTreeMap<String, String>>,
+    drivers: Option<&BTreeMap<String, String>>,
+) -> Option<Surroundings> {
+    let keys = |said: &String| match said.as_str() {
+        "Keys" => Keys { there: true, trouble: String::new() },
+        "Fetching" => Keys::default(),
+        said => match said.strip_prefix("LastGoodKeys: ") {
+            Some(trouble) => Keys { there: true, trouble: trouble.to_owned() },
+            None => Keys { there: false, trouble: said.to_owned() },
+        },
+    };
+    let trouble = |said: &String| if said == "Connected" { String::new() } else { said.clone() };
+    (issuers.is_some() || drivers.is_some()).then(|| Surroundings {
+        issuers: issuers.into_iter().flatten().map(|(kind, said)| (kind.clone(), keys(said))).collect(),
+        drivers: drivers.into_iter().flatten().map(|(kind, said)| (kind.clone(), trouble(said))).collect(),
+    })
 }
 
 fn spoil(observed: &mut Observed, gateway: &Gateway, how: Option<&str>, restarted: bool) {

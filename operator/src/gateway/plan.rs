@@ -110,8 +110,8 @@ pub fn plan(
     }
     wanted.push(Wanted::Object(Kind::Service, service::service(&maker, accepted)?));
     wanted.push(Wanted::Object(Kind::PodDisruptionBudget, disruption::budget(&maker)?));
-    if let Ok(overlay) = &accepted.overlay {
-        let deployment = deployment::deployment(&maker, accepted, overlay.as_ref(), settings)?;
+    if let Ok(pods) = &accepted.pods {
+        let deployment = deployment::deployment(&maker, accepted, pods, settings)?;
         wanted.push(Wanted::Object(Kind::Deployment, deployment));
     }
     let steps = steps(accepted, observed, wanted, &certificates);
@@ -149,7 +149,7 @@ fn steps(
         kept.insert(slot);
         steps.extend(step);
     }
-    if accepted.overlay.is_err() {
+    if accepted.pods.is_err() {
         kept.insert((Kind::Deployment, accepted.key.name.clone()));
     }
     let stale = observed.children.iter().filter(|(slot, child)| {

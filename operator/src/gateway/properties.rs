@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use portcullis_api::{
-    Backend, BackendMatch, Client, Gateway, GatewaySpec, ServiceTarget, SidecarTarget, Timeouts,
+    AccessMode, Backend, BackendAuth, BackendMatch, CaBundleRef, Client, Driver, Drivers, Gateway,
+    GatewaySpec, Oidc, ServiceTarget, Sidecar, SidecarTarget, Timeouts,
 };
 use proptest::prelude::*;
 use time::Duration;
@@ -25,6 +26,7 @@ fn client() -> impl Strategy<Value = Client> {
             name,
             user,
             roles,
+            scopes: None,
             duration: format!("{hours}h"),
         })
 }
@@ -40,7 +42,29 @@ fn backend() -> impl Strategy<Value = Backend> {
         protocol: None,
         timeouts: Timeouts::default(),
         forward_client_certificate: grpc,
+        auth: BackendAuth::Required,
+        requires: Vec::new(),
         name,
+    })
+}
+
+fn oidc() -> impl Strategy<Value = Oidc> {
+    proptest::option::of(name()).prop_map(|config_map| Oidc {
+        ca_bundle_ref: config_map.map(|name| CaBundleRef { name, key: "ca.crt".to_owned() }),
+        ..serde_json::from_value(
+            serde_json::json!({ "issuer": "https://idp.example.com", "audience": "door" }),
+        )
+        .unwrap()
+    })
+}
+
+fn drivers() -> impl Strategy<Value = Drivers> {
+    proptest::option::of(name()).prop_map(|image| Drivers {
+        compute: image.map(|image| Driver {
+            sidecar: Some(Sidecar { image, ..Sidecar::default() }),
+            socket_path: None,
+        }),
+        credentials: Some(Driver { sidecar: None, socket_path: Some("/run/vault.sock".to_owned()) }),
     })
 }
 
@@ -48,8 +72,14 @@ fn gateway() -> impl Strategy<Value = Gateway> {
     let clients = proptest::collection::btree_map(name(), client(), 0..4);
     let backends = proptest::collection::btree_map(name(), backend(), 0..4);
     let hosts = proptest::collection::btree_set("[a-z]{1,8}[.]example[.]com", 0..3);
-    (clients, backends, hosts, 0..4).prop_map(|(clients, backends, hosts, replicas)| {
-        let mut spec = GatewaySpec { replicas, ..GatewaySpec::default() };
+    let beyond = (any::<bool>(), proptest::option::of(oidc()), proptest::option::of(drivers()));
+    (clients, backends, hosts, 0..4, beyond).prop_map(|(clients, backends, hosts, replicas, beyond)| {
+        let (plaintext, oidc, drivers) = beyond;
+        let mut spec = GatewaySpec { replicas, oidc, drivers, ..GatewaySpec::default() };
+        if plaintext {
+            spec.access.mode = AccessMode::Plaintext;
+            spec.access.trusted_proxies = vec!["10.0.0.0/8".to_owned()];
+        }
         spec.clients = clients.into_iter().map(|(name, client)| Client { name, ..client }).collect();
         spec.backends = backends.into_iter().map(|(name, backend)| Backend { name, ..backend }).collect();
         spec.pki.server.dns_names = hosts.into_iter().collect();

@@ -15,6 +15,8 @@ use crate::names;
 use crate::world::Kind;
 
 pub mod replicas;
+mod surroundings;
+mod warning;
 
 use replicas::Replicas;
 
@@ -34,18 +36,32 @@ pub enum Outcome {
 /// A condition to be.
 struct Verdict {
     kind: ConditionType,
-    holds: bool,
+    /// None: there is no evidence yet.
+    holds: Option<bool>,
     reason: Reason,
     message: String,
 }
 
 impl Verdict {
     fn yes(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self { kind, holds: true, reason, message: message.into() }
+        Self { kind, holds: Some(true), reason, message: message.into() }
     }
 
     fn no(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self { kind, holds: false, reason, message: message.into() }
+        Self { kind, holds: Some(false), reason, message: message.into() }
+    }
+
+    fn unknown(kind: ConditionType, message: impl Into<String>) -> Self {
+        Self { kind, holds: None, reason: Reason::Pending, message: message.into() }
+    }
+
+    /// As a condition has it.
+    fn status(&self) -> &'static str {
+        match self.holds {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        }
     }
 }
 
@@ -68,10 +84,12 @@ pub fn status(gateway: &Gateway, observed: &Observed, outcome: &Outcome, now: Ti
     status.observed_generation = generation;
     status.conditions = ConditionType::ALL
         .into_iter()
-        .map(|kind| {
+        .filter_map(|kind| {
             let before = previous.conditions.iter().find(|condition| condition.type_ == kind.as_str());
             let verdict = verdicts.iter().find(|verdict| verdict.kind == kind);
-            condition(kind, verdict, before, generation, now)
+            let stays = before.is_some() && !matches!(outcome, Outcome::Applied(..));
+            let applies = verdict.is_some() || stays || ConditionType::ALWAYS.contains(&kind);
+            applies.then(|| condition(kind, verdict, before, generation, now))
         })
         .collect();
     status.endpoint = Some(endpoint(gateway, observed));
@@ -86,9 +104,7 @@ fn condition(
     now: Timestamp,
 ) -> Condition {
     let (status, reason, message) = match (verdict, before) {
-        (Some(verdict), _) => {
-            (if verdict.holds { "True" } else { "False" }, verdict.reason.as_str(), verdict.message.as_str())
-        }
+        (Some(verdict), _) => (verdict.status(), verdict.reason.as_str(), verdict.message.as_str()),
         (None, Some(before)) => (before.status.as_str(), before.reason.as_str(), before.message.as_str()),
         (None, None) => ("Unknown", Reason::Pending.as_str(), "Waiting for the operator"),
     };
@@ -119,9 +135,10 @@ fn failed(kind: ConditionType, reason: Reason, message: &str) -> Vec<Verdict> {
     vec![Verdict::no(kind, reason, message), Verdict::no(ConditionType::Ready, reason, message)]
 }
 
-/// Whether a condition held before, of this very generation.
+/// Whether a condition was well before, of this very generation.
 fn was(previous: &GatewayStatus, generation: Option<i64>, kind: ConditionType) -> bool {
-    let held = previous.conditions.iter().any(|it| it.type_ == kind.as_str() && it.status == "True");
+    let well = if kind.is_bad_when_true() { "False" } else { "True" };
+    let held = previous.conditions.iter().any(|it| it.type_ == kind.as_str() && it.status == well);
     held && previous.observed_generation == generation
 }
 
@@ -133,7 +150,8 @@ fn carried_out(
     applied: &Applied,
 ) -> (GatewayStatus, Vec<Verdict>) {
     let replicas = Replicas::count(observed, applied.plan.snapshot.as_ref());
-    let was_programmed = observed.settling && was(previous, generation, ConditionType::Programmed);
+    let was_well = |kind| observed.settling && was(previous, generation, kind);
+    let was_programmed = was_well(ConditionType::Programmed);
     let status = GatewayStatus {
         replicas: accepted.replicas,
         ready_replicas: replicas.ready(),
@@ -153,6 +171,10 @@ fn carried_out(
         certificates_verdict(applied),
         programmed(accepted, applied, &replicas, was_programmed),
     ];
+    let discovered_before = was_well(ConditionType::OidcDiscovered);
+    verdicts.extend(surroundings::discovered(accepted, &replicas, discovered_before));
+    verdicts.extend(surroundings::degraded(accepted, &replicas, was_well(ConditionType::Degraded)));
+    verdicts.extend(warning::warning(accepted));
     let held = was(previous, generation, ConditionType::Ready);
     let ready = ready(accepted, observed, &verdicts, &replicas, held);
     verdicts.push(ready);
@@ -212,7 +234,7 @@ fn failure(applied: &Applied, reasons: &[Reason]) -> Option<(Reason, String)> {
 }
 
 fn accepted_verdict(accepted: &Accepted, applied: &Applied) -> Verdict {
-    if let Err(rejected) = &accepted.overlay {
+    if let Err(rejected) = &accepted.pods {
         return Verdict::no(ConditionType::Accepted, rejected.reason, rejected.message.clone());
     }
     match failure(applied, &[Reason::NameConflict, Reason::Forbidden]) {
@@ -282,7 +304,8 @@ fn programmed(accepted: &Accepted, applied: &Applied, replicas: &Replicas<'_>, h
 }
 
 /// `held`: it held before, of this generation. A renewal or a backend's return, which replicas take over while they
-/// serve, is no reason to call the Gateway unready; a change of the spec is, until it is proved.
+/// serve, is no reason to call the Gateway unready, and neither is a new replica that has not said yet how it gets on; a
+/// change of the spec is, until it is proved. Where only tokens say who is asking, nobody comes in without keys.
 fn ready(
     accepted: &Accepted,
     observed: &Observed,
@@ -291,10 +314,10 @@ fn ready(
     held: bool,
 ) -> Verdict {
     let no = |reason, message: String| Verdict::no(ConditionType::Ready, reason, message);
-    let first_false = |kinds: &[ConditionType]| {
-        verdicts.iter().find(|verdict| !verdict.holds && kinds.contains(&verdict.kind))
+    let first_unproved = |kinds: &[ConditionType]| {
+        verdicts.iter().find(|verdict| verdict.holds != Some(true) && kinds.contains(&verdict.kind))
     };
-    if let Some(cause) = first_false(&[ConditionType::Accepted, ConditionType::CertificatesReady]) {
+    if let Some(cause) = first_unproved(&[ConditionType::Accepted, ConditionType::CertificatesReady]) {
         return no(cause.reason, cause.message.clone());
     }
     if replicas.ready() == 0 && accepted.replicas > 0 {
@@ -303,9 +326,14 @@ fn ready(
             None => no(Reason::ReplicasNotReady, "No replica is ready yet".to_owned()),
         };
     }
-    let catching_up = |verdict: &&Verdict| held && verdict.reason == Reason::WaitingForReplicas;
-    let unproved = first_false(&[ConditionType::Programmed]).filter(|verdict| !catching_up(verdict));
-    if let Some(cause) = unproved.or_else(|| first_false(&[ConditionType::ResolvedRefs])) {
+    let catching_up = |verdict: &&Verdict| {
+        held && (verdict.holds.is_none() || verdict.reason == Reason::WaitingForReplicas)
+    };
+    let unproved = |kind| first_unproved(&[kind]).filter(|verdict| !catching_up(verdict));
+    let keyless =
+        || accepted.access.needs_tokens().then(|| unproved(ConditionType::OidcDiscovered)).flatten();
+    let cause = unproved(ConditionType::Programmed).or_else(keyless);
+    if let Some(cause) = cause.or_else(|| first_unproved(&[ConditionType::ResolvedRefs])) {
         return no(cause.reason, cause.message.clone());
     }
     Verdict::yes(ConditionType::Ready, Reason::Ready, "The Gateway answers")
@@ -321,5 +349,5 @@ fn endpoint(gateway: &Gateway, observed: &Observed) -> String {
             Err(_) => address.to_owned(),
         }
     });
-    format!("https://{host}:{}", gateway.spec.service.port)
+    format!("{}://{host}:{}", gateway.spec.access.mode.scheme(), gateway.spec.service.port)
 }

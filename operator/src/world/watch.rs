@@ -26,6 +26,10 @@ use crate::cause::chain;
 use crate::names;
 use crate::queue::{Queue, Urgency};
 
+/// Objects in one answer of a first list. After a restart all kinds are listed at once, whole objects, and of each kind
+/// one answer is in memory.
+const PAGE: u32 = 100;
+
 /// Namespaced, readable kinds.
 trait Watched:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -142,8 +146,8 @@ impl Watches {
             [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),
         };
-        let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
-        let all = watcher::Config::default();
+        let all = watcher::Config::default().page_size(PAGE);
+        let ours = all.clone().labels(names::MANAGED_SELECTOR);
         for scope in scopes {
             let run = Run { scope, tasks, stop };
             watches.run(&run, &all, Self::gateway);

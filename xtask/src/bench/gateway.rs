@@ -16,6 +16,7 @@ use crate::command;
 use crate::images::{self, Profile};
 
 pub(super) mod apply;
+pub(super) mod auth;
 mod doors;
 mod folder;
 mod processors;

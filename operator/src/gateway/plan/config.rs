@@ -22,6 +22,12 @@ pub fn snapshot(accepted: &Accepted, settings: &Settings, certificates: &Certifi
         server_fingerprint: certificates.server.as_ref()?.fingerprint.clone(),
         clients: accepted.clients.iter().map(|caller| caller.client.clone()).collect(),
         backends: accepted.backends.clone(),
+        mode: accepted.access.mode,
+        trusted_proxies: accepted.access.trusted_proxies.clone(),
+        proxy_protocol: accepted.access.proxy_protocol,
+        edge: accepted.access.edge.clone(),
+        oidc: accepted.access.oidc.clone(),
+        drivers: accepted.drivers.clone(),
     })
 }
 

@@ -3,10 +3,9 @@
 use k8s_openapi::DeepMerge as _;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-    Lifecycle, LifecycleHandler, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    SeccompProfile, SecretVolumeSource, SecurityContext, SleepAction, TopologySpreadConstraint, Volume,
-    VolumeMount,
+    ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle,
+    LifecycleHandler, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    SeccompProfile, SecretVolumeSource, SleepAction, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -15,9 +14,13 @@ use serde_json::Value;
 
 use super::Error;
 use super::metadata::Maker;
-use crate::gateway::validate::Accepted;
+use crate::gateway::validate::pods::restricted;
+use crate::gateway::validate::{Accepted, Pods};
 use crate::names;
 use crate::settings::Settings;
+
+mod drivers;
+mod roots;
 
 /// What the gateway's own container is called; the overlay reaches it by this name.
 pub const CONTAINER: &str = "gateway";
@@ -30,11 +33,11 @@ const GOING_SECONDS: i64 = 5;
 pub fn deployment(
     maker: &Maker<'_>,
     accepted: &Accepted,
-    overlay: Option<&PodTemplateSpec>,
+    pods: &Pods,
     settings: &Settings,
 ) -> Result<Value, Error> {
-    let mut template = template(maker, accepted, settings);
-    if let Some(overlay) = overlay {
+    let mut template = template(maker, accepted, pods, settings);
+    if let Some(overlay) = &pods.overlay {
         template.merge_from(overlay.clone());
         // Whatever the overlay says, the Deployment must find its own pods.
         template
@@ -66,7 +69,12 @@ pub fn deployment(
     })
 }
 
-fn template(maker: &Maker<'_>, accepted: &Accepted, settings: &Settings) -> PodTemplateSpec {
+fn template(maker: &Maker<'_>, accepted: &Accepted, pods: &Pods, settings: &Settings) -> PodTemplateSpec {
+    let mut containers = vec![container(accepted, pods, settings)];
+    containers.extend(drivers::containers(pods));
+    let mut volumes = volumes(maker);
+    volumes.extend(roots::volumes(accepted));
+    volumes.extend(drivers::volumes(pods));
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(names::labels(maker.gateway())), ..ObjectMeta::default() }),
         spec: Some(PodSpec {
@@ -81,8 +89,8 @@ fn template(maker: &Maker<'_>, accepted: &Accepted, settings: &Settings) -> PodT
                 }),
                 ..PodSecurityContext::default()
             }),
-            containers: vec![container(accepted, settings)],
-            volumes: Some(volumes(maker)),
+            containers,
+            volumes: Some(volumes),
             topology_spread_constraints: Some(vec![TopologySpreadConstraint {
                 max_skew: 1,
                 topology_key: "kubernetes.io/hostname".to_owned(),
@@ -98,19 +106,16 @@ fn template(maker: &Maker<'_>, accepted: &Accepted, settings: &Settings) -> PodT
     }
 }
 
-fn container(accepted: &Accepted, settings: &Settings) -> Container {
+fn container(accepted: &Accepted, pods: &Pods, settings: &Settings) -> Container {
     let port = |name: &str, port: u16| ContainerPort {
         name: Some(name.to_owned()),
         container_port: port.into(),
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     };
-    let mount = |name: &str, path: &str| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    };
+    let mut mounts = vec![mount("config", files::CONFIG_DIR), mount("tls", files::TLS_DIR)];
+    mounts.extend(roots::mounts(accepted));
+    mounts.extend(drivers::mounts(pods));
     Container {
         name: CONTAINER.to_owned(),
         image: Some(accepted.image.clone()),
@@ -134,12 +139,7 @@ fn container(accepted: &Accepted, settings: &Settings) -> Container {
         ]),
         readiness_probe: Some(probe("/readyz", 1)),
         liveness_probe: Some(probe("/healthz", 10)),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(restricted()),
         // Until every node knows that the pod is going, connections still come: they are served, not refused.
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
@@ -149,8 +149,18 @@ fn container(accepted: &Accepted, settings: &Settings) -> Container {
             ..Lifecycle::default()
         }),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(vec![mount("config", files::CONFIG_DIR), mount("tls", files::TLS_DIR)]),
+        volume_mounts: Some(mounts),
         ..Container::default()
+    }
+}
+
+/// What the gateway reads and never writes.
+fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use portcullis_contract::snapshot::Mode;
 use serde_json::Value;
 
 use super::Error;
@@ -11,10 +12,16 @@ use crate::names;
 
 /// The Service; IP families are the cluster's own choice.
 pub fn service(maker: &Maker<'_>, accepted: &Accepted) -> Result<Value, Error> {
+    let (name, app_protocol) = match accepted.access.mode {
+        Mode::MutualTls | Mode::Edge => ("https", None),
+        Mode::Plaintext => ("http", Some("http".to_owned())),
+    };
     let port = ServicePort {
-        name: Some("https".to_owned()),
+        name: Some(name.to_owned()),
+        app_protocol,
         port: accepted.service.port,
         protocol: Some("TCP".to_owned()),
+        // In every mode, so that a change of mode leaves the pods as they are.
         target_port: Some(IntOrString::String("https".to_owned())),
         ..ServicePort::default()
     };

@@ -21,6 +21,11 @@ impl<'a> Replicas<'a> {
         Self { ready, published }
     }
 
+    /// Each ready pod, with what it said.
+    pub fn each(&self) -> impl Iterator<Item = (&'a str, Option<&'a Session>)> {
+        self.ready.iter().copied()
+    }
+
     /// How many are ready.
     pub fn ready(&self) -> i32 {
         i32::try_from(self.ready.len()).unwrap_or(i32::MAX)

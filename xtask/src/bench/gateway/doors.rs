@@ -120,7 +120,7 @@ impl Doors {
     }
 }
 
-fn nginx(folder: &Folder, processors: &str, name: &str, text: &str) -> Result<Server> {
+pub(super) fn nginx(folder: &Folder, processors: &str, name: &str, text: &str) -> Result<Server> {
     let prefix = folder.path().to_string_lossy();
     let text = [HEAD, text].concat().replace("PREFIX", &prefix).replace("NAME", name);
     let file = folder.path().join(format!("{name}.conf"));
@@ -131,7 +131,7 @@ fn nginx(folder: &Folder, processors: &str, name: &str, text: &str) -> Result<Se
 }
 
 /// Ours, with nothing set that a pod on one processor would not have.
-fn started(folder: &Folder, processors: &str, program: &Path, address: SocketAddr) -> Result<Server> {
+pub(super) fn started(folder: &Folder, processors: &str, program: &Path, address: SocketAddr) -> Result<Server> {
     let at = |name: &str| folder.path().join(name);
     let (snapshot, tls, address) = (at("snapshot.json"), at("server"), address.to_string());
     let arguments = [
@@ -148,7 +148,7 @@ fn started(folder: &Folder, processors: &str, program: &Path, address: SocketAdd
 }
 
 /// Addresses that nobody listens on.
-fn ports() -> Result<[SocketAddr; 3]> {
+pub(super) fn ports() -> Result<[SocketAddr; 3]> {
     let held: [TcpListener; 3] = [listen()?, listen()?, listen()?];
     let [one, other, third] = held.each_ref().map(TcpListener::local_addr);
     Ok([one?, other?, third?])

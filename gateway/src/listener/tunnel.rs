@@ -1,0 +1,106 @@
+//! `/_ws_tunnel`: a WebSocket that carries a connection like any other. Whoever opens it is known before the upgrade; who
+//! that was is who asks inside, whatever requests inside say. It ends when what was shown ends.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts as _;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use futures::future::BoxFuture;
+use http::header::{self, HeaderMap};
+use http::uri::Authority;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::connection::{self, Connection, Through, Upgraded};
+use super::transport::{Sniffed, Transport};
+use super::websocket::{LONGEST, Socket};
+use crate::auth::{Carried, Principal};
+use crate::body::Body;
+use crate::config::Config;
+use crate::fault::Fault;
+
+/// Opens it for this principal.
+pub(crate) async fn open(
+    outer: &Arc<Connection>,
+    principal: &Principal,
+    config: &Config,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Fault> {
+    if outer.is_tunnelled() {
+        return Err(Fault::Malformed("a tunnel within a tunnel is not served"));
+    }
+    if is_foreign(request.headers(), request.uri().authority()) {
+        return Err(Fault::Malformed("a page of another site may not open this WebSocket"));
+    }
+    let carried = Carried::read(request.headers(), config);
+    let through = Through {
+        outer: Arc::clone(outer),
+        origin: outer.origin(request.headers(), config),
+        expires_at: principal.expires_at,
+        // A certificate has no grace: the connection that it opened ends with it.
+        grace: if carried.is_empty() { 0 } else { config.edge.as_ref().map_or(0, |edge| edge.grace) },
+        carried,
+    };
+    let (mut parts, _) = request.into_parts();
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
+        .await
+        .map_err(|_| Fault::Malformed("this is a WebSocket: connect with a WebSocket client (version 13)"))?;
+    let inner = Connection::through(through);
+    let held = outer.upgraded();
+    let response = upgrade
+        .max_message_size(LONGEST)
+        .max_frame_size(LONGEST)
+        .on_upgrade(|socket| run(socket, inner, held));
+    Ok(response.map(|_| Body::empty()))
+}
+
+/// Boxed, since a connection in a connection would be a type in itself.
+fn run(socket: WebSocket, inner: Arc<Connection>, held: Upgraded) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        carry(socket, inner).await;
+        drop(held);
+    })
+}
+
+async fn carry(socket: WebSocket, inner: Arc<Connection>) {
+    let Some(trust) = inner.shared.certificates.served_trust() else { return };
+    let (bytes, socket) = Socket::new(socket);
+    let begun = tokio::time::timeout(inner.shared.limits.handshake_time, Sniffed::read(bytes));
+    let begun = tokio::select! {
+        begun = begun => begun,
+        () = inner.cut.cancelled() => return socket.close(inner.why()).await,
+    };
+    if let Ok(Ok((stream, is_h2))) = begun {
+        connection::serve(Transport::Tunnel(stream), is_h2, Arc::clone(&inner), trust).await;
+    }
+    socket.close(inner.why()).await;
+}
+
+/// Whether a browser says that another site's page opens this. A browser sends cookies along whoever asks.
+fn is_foreign(headers: &HeaderMap, authority: Option<&Authority>) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let host = authority.map(Authority::as_str).or_else(|| headers.get(header::HOST)?.to_str().ok());
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    origin.is_none_or(|(_, origin)| Some(origin) != host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn a_page_of_another_site_is_foreign_and_a_program_is_not() {
+        let asks = |origin: Option<&'static str>, host: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            headers.extend(origin.map(|origin| (header::ORIGIN, HeaderValue::from_static(origin))));
+            is_foreign(&headers, None)
+        };
+        assert!(!asks(None, "door.example.com"));
+        assert!(!asks(Some("https://door.example.com"), "door.example.com"));
+        assert!(asks(Some("https://evil.example.com"), "door.example.com"));
+        assert!(asks(Some("https://door.example.com.evil.com"), "door.example.com"));
+        assert!(asks(Some("null"), "door.example.com"));
+    }
+}

@@ -1,0 +1,150 @@
+//! `cargo xtask bench auth`: what it costs to know who is asking. Ours against ours: with a bearer token that was seen
+//! before, against the client certificate alone; a download through the WebSocket tunnel, against the same one straight over
+//! TLS.
+//!
+//! What makes it fair: one door, one process pinned to one processor of its own, one configuration for both sides. Only the
+//! request differs. The token is of an ordinary size, and its issuer's keys are fetched before the measurement begins.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use super::doors::{nginx, ports, started};
+use super::folder::Folder;
+use super::processors::Processors;
+use super::server::Server;
+use super::{CALLER, KEEPING, figures, require};
+use crate::bench::{Bench, Contest, Measure, Side, Target};
+use crate::images::{self, Profile};
+use crate::{command, wait};
+
+/// Ours against ours.
+pub(crate) struct Auth;
+
+const MEASURES: &[Measure] = &[
+    Measure { name: "requests with a known token", unit: "/s", target: Target::RatioAtLeast(0.95) },
+    Measure { name: "CPU per request", unit: "us", target: Target::None },
+    Measure { name: "CPU per GB through the WebSocket", unit: "s", target: Target::RatioAtMost(1.25) },
+    Measure { name: "throughput", unit: "MB/s", target: Target::None },
+];
+const LIMIT: Duration = Duration::from_secs(10);
+/// The file that is downloaded. It is sparse: nobody writes it.
+const BULK: &str = "bulk";
+const BULK_BYTES: u64 = 2_000_000_000;
+
+/// Serves the file and the issuer's keys, and answers everything else with a few bytes.
+const BACKEND: &str = "
+  server {
+    listen 127.0.0.1:PORT backlog=4096; root PREFIX;
+    location / { return 200 'portcullis\n'; }
+    location = /bulk { sendfile on; }
+    location = /jwks { default_type application/json; }
+  }
+}
+";
+
+impl Bench for Auth {
+    fn name(&self) -> &'static str {
+        "auth"
+    }
+
+    fn measures(&self) -> &'static [Measure] {
+        MEASURES
+    }
+
+    fn prepare(&self) -> Result<Box<dyn Contest>> {
+        require(&[("nginx", "nginx-light"), ("setpriv", "util-linux"), ("taskset", "util-linux")])?;
+        let programs = images::compiled(Profile::Dist, &["portcullis-gateway", "portcullis-bench"])?;
+        Ok(Box::new(Door::opened(&programs.join("portcullis-gateway"), programs.join(CALLER))?))
+    }
+}
+
+/// The door and its backend, ended when dropped.
+struct Door {
+    gateway: Server,
+    backend: Server,
+    address: SocketAddr,
+    caller: PathBuf,
+    processors: Processors,
+    folder: Folder,
+}
+
+impl Door {
+    /// Starts both and waits until a request with the token is answered.
+    fn opened(gateway: &Path, caller: PathBuf) -> Result<Self> {
+        let (processors, folder) = (Processors::divided()?, Folder::made()?);
+        let [address, inside, _] = ports()?;
+        let port = inside.port().to_string();
+        let mut credentials = Command::new(&caller);
+        credentials.arg("credentials").arg(folder.path()).args(["--backend", &port, "--oidc"]);
+        command::run(&mut credentials)?;
+        let bulk = File::create(folder.path().join(BULK)).context("failed to make the file")?;
+        bulk.set_len(BULK_BYTES).context("failed to make the file")?;
+        let backend = nginx(&folder, &processors.others, "backend", &BACKEND.replace("PORT", &port))?;
+        let running = started(&folder, &processors.door, gateway, address)?;
+        let mut opened = Self { gateway: running, backend, address, caller, processors, folder };
+        wait::until("the door", LIMIT, || {
+            opened.check()?;
+            let mut ask = opened.call("answer", Side::Ours);
+            Ok(command::succeeds(ask.args(["--limit", "2"])).then_some(()))
+        })?;
+        Ok(opened)
+    }
+
+    fn check(&mut self) -> Result<()> {
+        self.gateway.check()?;
+        self.backend.check()
+    }
+
+    /// A call; ours brings the token.
+    fn call(&self, task: &str, side: Side) -> Command {
+        let mut call = Command::new("taskset");
+        call.args(["--cpu-list", &self.processors.others]).arg(&self.caller).arg(task);
+        if task == "load" {
+            call.args(["keep-alive", "--callers", KEEPING]);
+        }
+        call.arg("--bundle").arg(self.folder.path().join("client"));
+        call.args(["--address", &self.address.to_string()]);
+        if side == Side::Ours && task != "stream" {
+            call.arg("--bearer").arg(self.folder.path().join("token"));
+        }
+        call
+    }
+}
+
+/// What a download tells of itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Download {
+    cpu_seconds_per_gb: f64,
+    megabytes_per_second: f64,
+}
+
+impl Contest for Door {
+    fn round(&mut self, side: Side) -> Result<Vec<(&'static str, f64)>> {
+        self.check()?;
+        let pid = self.gateway.pid().to_string();
+        let mut load = self.call("load", side);
+        load.args(["--pid", &pid]);
+        let asked = figures(load)?;
+        let mut stream = self.call("stream", side);
+        stream.args(["--path", "/bulk", "--pid", &pid]);
+        if side == Side::Ours {
+            stream.arg("--tunnelled");
+        }
+        let told = command::output(&mut stream)?;
+        let download: Download =
+            serde_json::from_str(&told).with_context(|| format!("the download told no figures: {told}"))?;
+        Ok(vec![
+            ("requests with a known token", asked.per_second),
+            ("CPU per request", asked.cpu_micros),
+            ("CPU per GB through the WebSocket", download.cpu_seconds_per_gb),
+            ("throughput", download.megabytes_per_second),
+        ])
+    }
+}
