@@ -131,7 +131,12 @@ pub(super) fn nginx(folder: &Folder, processors: &str, name: &str, text: &str) -
 }
 
 /// Ours, with nothing set that a pod on one processor would not have.
-pub(super) fn started(folder: &Folder, processors: &str, program: &Path, address: SocketAddr) -> Result<Server> {
+pub(super) fn started(
+    folder: &Folder,
+    processors: &str,
+    program: &Path,
+    address: SocketAddr,
+) -> Result<Server> {
     let at = |name: &str| folder.path().join(name);
     let (snapshot, tls, address) = (at("snapshot.json"), at("server"), address.to_string());
     let arguments = [
