@@ -14,7 +14,8 @@ mod gateway;
 mod operator;
 
 /// A bench by its name. Benches are added here.
-const BENCHES: &[&dyn Bench] = &[&gateway::apply::Apply, &gateway::auth::Auth, &gateway::Gateway, &operator::Operator];
+const BENCHES: &[&dyn Bench] =
+    &[&gateway::apply::Apply, &gateway::auth::Auth, &gateway::Gateway, &operator::Operator];
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {

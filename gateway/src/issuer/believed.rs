@@ -3,20 +3,31 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
 
 use crate::auth::Identified;
 
-/// Tokens that are remembered of one issuer.
-const MOST: usize = 10_000;
+/// How many tokens of one issuer there may be, at a guess, and how many bytes of them are remembered.
+const GUESS: usize = 8_192;
+const MOST_BYTES: u64 = 8 * 1024 * 1024;
 /// How much of a token's end is hashed: a part of its signature, which no two have in common. Who knows the hash's key
 /// could make two that collide, and nobody does.
 const HASHED: usize = 64;
 
 /// Tokens that were believed, with whom they speak for.
 #[derive(Debug)]
-pub(super) struct Believed(Cache<Token, Entry>);
+pub(super) struct Believed(Cache<Token, Entry, Bytes>);
+
+/// A token weighs what it is long.
+#[derive(Clone, Debug)]
+struct Bytes;
+
+impl Weighter<Token, Entry> for Bytes {
+    fn weight(&self, token: &Token, _: &Entry) -> u64 {
+        token.0.len() as u64
+    }
+}
 
 #[derive(Debug, PartialEq, Eq)]
 struct Token(Box<str>);
@@ -33,7 +44,7 @@ struct Entry {
 
 impl Default for Believed {
     fn default() -> Self {
-        Self(Cache::new(MOST))
+        Self(Cache::with_weighter(GUESS, MOST_BYTES, Bytes))
     }
 }
 

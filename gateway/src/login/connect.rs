@@ -69,6 +69,9 @@ pub(crate) async fn connect(
 ) -> Result<Response<Body>, Fault> {
     expect(&request, &[Method::GET, Method::HEAD, Method::POST])?;
     let wish = Wish::read(&request)?;
+    let carried = Carried::read(request.headers(), config);
+    let token = carried.edge.or(carried.bearer).and_then(Result::ok);
+    let token = token.as_ref().and_then(|token| token.to_str().ok()).ok_or(Fault::NoToken)?;
     let purpose = wish.purpose(principal);
     if request.method() != Method::POST {
         let seal = codes.seal_form(&purpose, now).ok_or(Fault::NotReady)?;
@@ -79,15 +82,13 @@ pub(crate) async fn connect(
             "the form was sent from another site's page: open the program's address again",
         ));
     }
-    let carried = Carried::read(request.headers(), config);
-    let token = carried.edge.or(carried.bearer).and_then(Result::ok);
-    let consent: Consent = serde_urlencoded(&body(request).await?)?;
+    let consent: Consent = serde_urlencoded::from_bytes(&body(request).await?)
+        .map_err(|_| Fault::Malformed("send the form of the page"))?;
     if !codes.is_form(&consent.seal, &purpose, now) {
         return Err(Fault::Malformed(
             "the page was open for too long, or for somebody else: open the program's address again",
         ));
     }
-    let token = token.as_ref().and_then(|token| token.to_str().ok()).ok_or(Fault::NoToken)?;
     let code = codes.issue(token, principal.expires_at, &wish.code_challenge, now).ok_or(Fault::NotReady)?;
     tracing::info!(user = %principal.user, "a person has let a program on their machine act for them");
     let location =
@@ -98,13 +99,6 @@ pub(crate) async fn connect(
     response.headers_mut().insert(header::LOCATION, location);
     page::protect(response.headers_mut(), wish.callback_port);
     Ok(response)
-}
-
-fn serde_urlencoded(bytes: &[u8]) -> Result<Consent, Fault> {
-    let wrong = Fault::Malformed("send the form of the page");
-    let uri = [b"/?", bytes].concat();
-    let uri = http::Uri::try_from(uri).map_err(|_| wrong.clone())?;
-    Query::<Consent>::try_from_uri(&uri).map(|Query(consent)| consent).map_err(|_| wrong)
 }
 
 /// Whether a browser says that another site's page has sent this. Those that say nothing are held by the form's seal.
