@@ -13,4 +13,4 @@ pub mod cpu;
 pub mod credentials;
 pub mod load;
 pub mod stream;
-mod token;
+pub mod token;

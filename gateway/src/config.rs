@@ -335,7 +335,7 @@ pub(crate) mod tests {
             user_role: Some("user".to_owned()),
             scopes_claim: None,
         };
-        Issuer::for_test(&parameters, purpose, None)
+        Issuer::standing(&parameters, purpose, None).unwrap()
     }
 
     pub(crate) fn oidc() -> Oidc {

@@ -200,24 +200,27 @@ impl State {
     }
 }
 
-#[cfg(test)]
 impl Issuer {
-    /// An issuer that has these keys and asks nobody.
-    pub(crate) fn for_test(
+    /// An issuer that has these keys, or none, and asks nobody: for tests and benches.
+    ///
+    /// # Errors
+    /// Where a claim's path is none; in words.
+    pub(crate) fn standing(
         parameters: &snapshot::Issuer,
         purpose: Purpose,
         jwks: Option<&[u8]>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, String> {
         let news = Arc::new(watch::Sender::new(0));
         let starter = Starter::new(TaskTracker::new(), CancellationToken::new(), news, &Limits::default());
-        let state = State::new(parameters, purpose, &starter).unwrap();
+        let state = State::new(parameters, purpose, &starter)?;
         if let Some(jwks) = jwks {
             state.take(Keys::read(jwks));
         }
-        Arc::new(Self { state: Arc::new(state), _running: None })
+        Ok(Arc::new(Self { state: Arc::new(state), _running: None }))
     }
 
     /// It has these keys from now on.
+    #[cfg(test)]
     pub(crate) fn set_keys(&self, jwks: &[u8]) {
         self.state.take(Keys::read(jwks));
     }

@@ -24,6 +24,7 @@ pub mod limits;
 mod listener;
 pub mod logging;
 mod login;
+pub mod measure;
 mod metrics;
 mod options;
 mod route;

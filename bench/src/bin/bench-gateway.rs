@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::{Args, Parser, ValueEnum};
 use portcullis_bench::gateway::caller::{Caller, Exchange};
 use portcullis_bench::gateway::load::{Load, Manner};
-use portcullis_bench::gateway::{answer, credentials, load, stream};
+use portcullis_bench::gateway::{answer, credentials, load, stream, token};
 
 /// Load on a door that asks for client certificates.
 #[derive(Debug, Parser)]
@@ -57,6 +57,11 @@ enum Task {
         /// The server's process
         #[arg(long)]
         pid: u32,
+    },
+    /// Measure what a token costs within the gateway and print it, as JSON
+    Token {
+        /// With the token and the keys of its issuer
+        folder: PathBuf,
     },
     /// Ask until the answer is 200
     Answer {
@@ -117,6 +122,10 @@ async fn main() -> Result<()> {
         Task::Stream { door, tunnelled, bytes, pid } => {
             let figures = stream::run(&door.caller()?, &door.host, tunnelled, bytes, pid).await?;
             writeln!(std::io::stdout(), "{}", serde_json::to_string(&figures)?)?;
+            Ok(())
+        }
+        Task::Token { folder } => {
+            writeln!(std::io::stdout(), "{}", serde_json::to_string(&token::measure(&folder)?)?)?;
             Ok(())
         }
         Task::Answer { door, limit } => {

@@ -116,6 +116,6 @@ fn snapshot(authority: &Authority, server: &Leaf, backend: u16) -> Snapshot {
 }
 
 #[expect(clippy::disallowed_methods, reason = "what a real handshake checks is the machine's own time")]
-fn now() -> OffsetDateTime {
+pub(super) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }

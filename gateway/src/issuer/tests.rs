@@ -41,7 +41,8 @@ fn refused(issuer: &Issuer, token: &str) -> TokenFault {
 fn a_token_is_verified_once_and_remembered_until_it_ends() {
     let signer = Signer::ec("a");
     let issuer =
-        Issuer::for_test(&parameters(), Purpose::Access, Some(jwks(&[&signer]).to_string().as_bytes()));
+        Issuer::standing(&parameters(), Purpose::Access, Some(jwks(&[&signer]).to_string().as_bytes()))
+            .unwrap();
     let token = signer.token(&claims("alice"));
     let (Shown::Believed(first), Shown::Believed(second)) = (judge(&issuer, &token), judge(&issuer, &token))
     else {
@@ -60,7 +61,8 @@ fn a_token_is_verified_once_and_remembered_until_it_ends() {
 fn tokens_that_end_alike_are_not_taken_for_one_another() {
     let signer = Signer::ec("a");
     let issuer =
-        Issuer::for_test(&parameters(), Purpose::Access, Some(jwks(&[&signer]).to_string().as_bytes()));
+        Issuer::standing(&parameters(), Purpose::Access, Some(jwks(&[&signer]).to_string().as_bytes()))
+            .unwrap();
     let token = signer.token(&claims("alice"));
     assert!(matches!(judge(&issuer, &token), Shown::Believed(_)));
     let (_, signature) = token.rsplit_once('.').unwrap();
@@ -72,7 +74,8 @@ fn tokens_that_end_alike_are_not_taken_for_one_another() {
 #[test]
 fn a_key_that_is_withdrawn_takes_its_tokens_with_it() {
     let (old, new) = (Signer::ec("old"), Signer::ec("new"));
-    let issuer = Issuer::for_test(&parameters(), Purpose::Access, Some(jwks(&[&old]).to_string().as_bytes()));
+    let issuer =
+        Issuer::standing(&parameters(), Purpose::Access, Some(jwks(&[&old]).to_string().as_bytes())).unwrap();
     let (of_old, of_new) = (old.token(&claims("alice")), new.token(&claims("alice")));
     assert!(matches!(judge(&issuer, &of_old), Shown::Believed(_)));
     assert_eq!(refused(&issuer, &of_new), TokenFault::UnknownKey);
@@ -89,7 +92,8 @@ fn a_key_that_is_withdrawn_takes_its_tokens_with_it() {
 fn the_last_good_keys_go_on_when_the_issuer_answers_nonsense() {
     let signer = Signer::ec("a");
     let issuer =
-        Issuer::for_test(&parameters(), Purpose::Access, Some(jwks(&[&signer]).to_string().as_bytes()));
+        Issuer::standing(&parameters(), Purpose::Access, Some(jwks(&[&signer]).to_string().as_bytes()))
+            .unwrap();
     issuer.set_keys(b"<html>");
     assert!(issuer.has_keys() && issuer.trouble().contains("no JSON"), "{}", issuer.trouble());
     assert!(matches!(judge(&issuer, &signer.token(&claims("alice"))), Shown::Believed(_)));
@@ -99,7 +103,7 @@ fn the_last_good_keys_go_on_when_the_issuer_answers_nonsense() {
 
 #[test]
 fn without_keys_nothing_is_believed() {
-    let issuer = Issuer::for_test(&parameters(), Purpose::Access, None);
+    let issuer = Issuer::standing(&parameters(), Purpose::Access, None).unwrap();
     assert_eq!(refused(&issuer, &Signer::ec("a").token(&claims("alice"))), TokenFault::NoKeys);
     assert_eq!(
         issuer.judge(&Ok(HeaderValue::from_bytes(b"\xff").unwrap()), NOW),

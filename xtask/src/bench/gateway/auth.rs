@@ -31,6 +31,8 @@ const MEASURES: &[Measure] = &[
     Measure { name: "CPU per request", unit: "us", target: Target::None },
     Measure { name: "CPU per GB through the WebSocket", unit: "s", target: Target::RatioAtMost(1.25) },
     Measure { name: "throughput", unit: "MB/s", target: Target::None },
+    Measure { name: "a known token, found", unit: "us", target: Target::AtMost(1.0) },
+    Measure { name: "a new token, verified", unit: "us", target: Target::None },
 ];
 const LIMIT: Duration = Duration::from_secs(10);
 /// The file that is downloaded. It is sparse: nobody writes it.
@@ -125,6 +127,14 @@ struct Download {
     megabytes_per_second: f64,
 }
 
+/// What a token costs.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Costs {
+    found_micros: f64,
+    verified_micros: f64,
+}
+
 impl Contest for Door {
     fn round(&mut self, side: Side) -> Result<Vec<(&'static str, f64)>> {
         self.check()?;
@@ -140,11 +150,19 @@ impl Contest for Door {
         let told = command::output(&mut stream)?;
         let download: Download =
             serde_json::from_str(&told).with_context(|| format!("the download told no figures: {told}"))?;
-        Ok(vec![
+        let mut figures = vec![
             ("requests with a known token", asked.per_second),
             ("CPU per request", asked.cpu_micros),
             ("CPU per GB through the WebSocket", download.cpu_seconds_per_gb),
             ("throughput", download.megabytes_per_second),
-        ])
+        ];
+        if side == Side::Ours {
+            let told = command::output(Command::new(&self.caller).arg("token").arg(self.folder.path()))?;
+            let costs: Costs =
+                serde_json::from_str(&told).with_context(|| format!("no costs were told: {told}"))?;
+            figures.push(("a known token, found", costs.found_micros));
+            figures.push(("a new token, verified", costs.verified_micros));
+        }
+        Ok(figures)
     }
 }
