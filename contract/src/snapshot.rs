@@ -101,6 +101,25 @@ pub struct Issuer {
     pub scopes_claim: Option<String>,
 }
 
+impl Issuer {
+    /// An issuer of tokens for this audience, all else as the resource has it where nothing is written.
+    pub fn of(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audience: audience.into(),
+            jwks_uri: None,
+            ca_file: None,
+            jwks_ttl_seconds: 3600,
+            clock_skew_seconds: 60,
+            user_claim: "sub".to_owned(),
+            roles_claim: None,
+            admin_role: None,
+            user_role: None,
+            scopes_claim: None,
+        }
+    }
+}
+
 /// Bearer tokens of an OpenID provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -312,17 +331,8 @@ mod tests {
 
     fn issuer() -> Issuer {
         Issuer {
-            issuer: "https://idp.example.com".into(),
-            audience: "door".into(),
-            jwks_uri: None,
-            ca_file: None,
-            jwks_ttl_seconds: 3600,
-            clock_skew_seconds: 60,
-            user_claim: "sub".into(),
             roles_claim: Some("realm_access.roles".into()),
-            admin_role: None,
-            user_role: None,
-            scopes_claim: None,
+            ..Issuer::of("https://idp.example.com", "door")
         }
     }
 

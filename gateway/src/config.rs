@@ -322,19 +322,7 @@ pub(crate) mod tests {
 
     /// An issuer that asks nobody and has no keys.
     fn issuer(purpose: Purpose) -> Arc<Issuer> {
-        let parameters = snapshot::Issuer {
-            issuer: "https://idp.example.com".to_owned(),
-            audience: "door".to_owned(),
-            jwks_uri: None,
-            ca_file: None,
-            jwks_ttl_seconds: 3600,
-            clock_skew_seconds: 60,
-            user_claim: "sub".to_owned(),
-            roles_claim: Some("roles".to_owned()),
-            admin_role: Some("admin".to_owned()),
-            user_role: Some("user".to_owned()),
-            scopes_claim: None,
-        };
+        let parameters = snapshot::Issuer::of("https://idp.example.com", "door");
         Issuer::standing(&parameters, purpose, None).unwrap()
     }
 

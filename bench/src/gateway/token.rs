@@ -82,17 +82,13 @@ fn encode(bytes: &[u8]) -> String {
 pub(super) fn oidc(jwks_uri: &str) -> Oidc {
     Oidc {
         issuer: Issuer {
-            issuer: ISSUER.to_owned(),
-            audience: AUDIENCE.to_owned(),
             jwks_uri: Some(jwks_uri.to_owned()),
-            ca_file: None,
-            jwks_ttl_seconds: 3600,
-            clock_skew_seconds: 60,
             user_claim: "email".to_owned(),
             roles_claim: Some("realm_access.roles".to_owned()),
             admin_role: Some("door-admin".to_owned()),
             user_role: Some("door-user".to_owned()),
             scopes_claim: Some("scope".to_owned()),
+            ..Issuer::of(ISSUER, AUDIENCE)
         },
         client_id: "portcullis-cli".to_owned(),
         scopes: Vec::new(),

@@ -92,17 +92,11 @@ mod tests {
 
     fn issuer() -> Issuer {
         Issuer {
-            issuer: "https://idp.example.com".to_owned(),
-            audience: "door".to_owned(),
-            jwks_uri: None,
-            ca_file: None,
-            jwks_ttl_seconds: 3600,
-            clock_skew_seconds: 60,
             user_claim: "email".to_owned(),
             roles_claim: Some("realm_access.roles".to_owned()),
             admin_role: Some("door-admin".to_owned()),
             user_role: Some("door-user".to_owned()),
-            scopes_claim: None,
+            ..Issuer::of("https://idp.example.com", "door")
         }
     }
 

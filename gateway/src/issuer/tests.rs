@@ -8,17 +8,9 @@ const NOW: i64 = 1_000_000;
 
 fn parameters() -> snapshot::Issuer {
     snapshot::Issuer {
-        issuer: "https://idp.example.com".to_owned(),
-        audience: "door".to_owned(),
-        jwks_uri: None,
-        ca_file: None,
-        jwks_ttl_seconds: 3600,
-        clock_skew_seconds: 60,
-        user_claim: "sub".to_owned(),
         roles_claim: Some("roles".to_owned()),
         admin_role: Some("boss".to_owned()),
-        user_role: None,
-        scopes_claim: None,
+        ..snapshot::Issuer::of("https://idp.example.com", "door")
     }
 }
 

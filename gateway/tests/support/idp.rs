@@ -62,17 +62,12 @@ impl Idp {
     /// As the snapshot names it.
     pub(crate) fn parameters(&self) -> snapshot::Issuer {
         snapshot::Issuer {
-            issuer: self.issuer(),
-            audience: "door".to_owned(),
-            jwks_uri: None,
-            ca_file: None,
-            jwks_ttl_seconds: 3600,
-            clock_skew_seconds: 60,
             user_claim: "email".to_owned(),
             roles_claim: Some("realm_access.roles".to_owned()),
             admin_role: Some("door-admin".to_owned()),
             user_role: Some("door-user".to_owned()),
             scopes_claim: Some("scope".to_owned()),
+            ..snapshot::Issuer::of(self.issuer(), "door")
         }
     }
 

@@ -8,9 +8,6 @@ use portcullis_contract::snapshot::{Edge, Issuer, Mode, Oidc};
 
 use super::{Rejected, invalid, seconds};
 
-/// How long an edge's keys are good before they are fetched again.
-const EDGE_TTL_SECONDS: u64 = 3600;
-
 /// How callers come in, and whose tokens are believed.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
@@ -110,17 +107,11 @@ fn edge(edge: &portcullis_api::Edge, roots: &mut Vec<Roots>) -> Result<Edge, Rej
         _ => return Err(invalid("spec.access.edge needs cloudflare or generic".to_owned())),
     };
     let issuer = Issuer {
-        issuer,
-        audience: edge.audience.clone(),
         jwks_uri,
         ca_file: mounted("edge-ca", files::EDGE_CA_DIR, edge.ca_bundle_ref.as_ref(), roots),
-        jwks_ttl_seconds: EDGE_TTL_SECONDS,
         clock_skew_seconds: seconds("spec.access.edge.clockSkew", &edge.clock_skew)?,
         user_claim: edge.user_claim.clone().unwrap_or_else(|| user_claim.to_owned()),
-        roles_claim: None,
-        admin_role: None,
-        user_role: None,
-        scopes_claim: None,
+        ..Issuer::of(issuer, &edge.audience)
     };
     Ok(Edge {
         issuer: with_roles(issuer, &edge.roles),
@@ -132,17 +123,12 @@ fn edge(edge: &portcullis_api::Edge, roots: &mut Vec<Roots>) -> Result<Edge, Rej
 
 fn oidc(oidc: &portcullis_api::Oidc, roots: &mut Vec<Roots>) -> Result<Oidc, Rejected> {
     let issuer = Issuer {
-        issuer: oidc.issuer.clone(),
-        audience: oidc.audience.clone(),
-        jwks_uri: None,
         ca_file: mounted("oidc-ca", files::OIDC_CA_DIR, oidc.ca_bundle_ref.as_ref(), roots),
         jwks_ttl_seconds: seconds("spec.oidc.jwksTtl", &oidc.jwks_ttl)?,
         clock_skew_seconds: seconds("spec.oidc.clockSkew", &oidc.clock_skew)?,
         user_claim: oidc.user_claim.clone(),
-        roles_claim: None,
-        admin_role: None,
-        user_role: None,
         scopes_claim: oidc.scopes_claim.clone(),
+        ..Issuer::of(&oidc.issuer, &oidc.audience)
     };
     Ok(Oidc {
         issuer: with_roles(issuer, &oidc.roles),
