@@ -1,5 +1,6 @@
 //! The authority's Secret is lost, spoilt, or fought over: nothing is reissued under clients' feet.
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use portcullis_operator::world::Kind;
 use portcullis_tests::operator::Operator;
@@ -130,4 +131,29 @@ async fn a_gateway_that_is_applied_again_does_not_inherit_the_authority_of_the_o
     until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
     settled(&client, &namespace, "door").await;
     assert_ne!(data(&client, &namespace, "door-ca").await, before);
+}
+
+#[tokio::test]
+async fn where_the_authoritys_name_is_taken_nothing_is_signed_until_it_is_free() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let theirs: Secret = serde_json::from_value(
+        json!({ "metadata": { "name": "door-ca" }, "stringData": { "theirs": "yes" } }),
+    )
+    .unwrap();
+    let secrets: kube::Api<Secret> = kube::Api::namespaced(client.clone(), &namespace);
+    secrets.create(&PostParams::default(), &theirs).await.unwrap();
+    let _operator = Operator::start(&namespace).await;
+    apply(&client, &namespace, "door", SPEC).await.unwrap();
+    until(&client, &namespace, "door", is("Accepted", "False", "NameConflict")).await;
+    let made = managed(&client, &namespace).await;
+    let signed = made.keys().filter(|(kind, _)| matches!(kind, Kind::Secret | Kind::ConfigMap));
+    assert_eq!(
+        signed.collect::<Vec<_>>(),
+        Vec::<&(Kind, String)>::new(),
+        "signed by an authority that is nowhere"
+    );
+    delete(&client, &namespace, Kind::Secret, "door-ca").await;
+    until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
+    settled(&client, &namespace, "door").await;
 }

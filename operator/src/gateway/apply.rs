@@ -38,20 +38,30 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Carries a plan out, in order. A name that somebody else holds stops only that child; any other failure stops all.
+/// Carries a plan out, in order. A name that somebody else holds stops only that child; that of the authority stops what
+/// it signs too, and who is told to trust it, since a leaf of an authority that is nowhere forbids making another. Any
+/// other failure stops all.
 pub async fn apply(ctx: &Context, accepted: &Accepted, mut plan: Plan) -> Applied {
     let hands = Hands { client: &ctx.client, writer: &ctx.writer, world: &ctx.world, accepted };
     let steps = std::mem::take(&mut plan.steps);
     let mut unwritten: BTreeSet<_> = steps.iter().map(Step::slot).collect();
-    let (mut failures, mut again) = (Vec::new(), false);
+    let authority = (Kind::Secret, names::authority_secret(&accepted.key.name));
+    let (mut failures, mut again, mut unfounded) = (Vec::new(), false, false);
     for step in steps {
+        let slot = step.slot();
+        if unfounded && matches!(slot.0, Kind::Secret | Kind::ConfigMap) {
+            continue;
+        }
         match hands.carry_out(&step).await {
-            Ok(()) => drop(unwritten.remove(&step.slot())),
+            Ok(()) => drop(unwritten.remove(&slot)),
             Err(Stop::Again) => {
                 again = true;
                 break;
             }
-            Err(Stop::Conflict(message)) => failures.push(Failure { reason: Reason::NameConflict, message }),
+            Err(Stop::Conflict(message)) => {
+                unfounded |= slot == authority;
+                failures.push(Failure { reason: Reason::NameConflict, message });
+            }
             Err(Stop::Write(error)) => {
                 failures.push(Failure { reason: error.reason(), message: chain(&error) });
                 break;
