@@ -35,8 +35,8 @@ pub(crate) struct Starter {
 struct State {
     parameters: snapshot::Driver,
     line: ArcSwapOption<Line>,
-    /// What stands between us, in words; empty where nothing does.
-    trouble: Mutex<String>,
+    /// What stands between us, in words; empty where nothing does, None until that was found out.
+    trouble: Mutex<Option<String>>,
     news: Arc<watch::Sender<u64>>,
 }
 
@@ -53,7 +53,7 @@ impl Starter {
         let state = Arc::new(State {
             parameters: parameters.clone(),
             line: ArcSwapOption::empty(),
-            trouble: Mutex::new(format!("{} is not connected to yet", parameters.socket)),
+            trouble: Mutex::default(),
             news: Arc::clone(&self.news),
         });
         let stop = self.stop.child_token();
@@ -72,14 +72,15 @@ impl Driver {
     /// # Errors
     /// Where there is none; says why, in words for whoever asked.
     pub(crate) fn line(&self) -> Result<Line, String> {
-        match self.state.line.load().as_ref() {
-            Some(line) => Ok(Line::clone(line)),
-            None => Err(format!("the {} driver cannot be reached: {}", self.kind().as_str(), self.trouble())),
+        if let Some(line) = self.state.line.load().as_ref() {
+            return Ok(Line::clone(line));
         }
+        let trouble = self.trouble().unwrap_or_else(|| "it was not tried yet".to_owned());
+        Err(format!("the {} driver cannot be reached: {trouble}", self.kind().as_str()))
     }
 
-    /// What stands between us, and what to do; empty where nothing does.
-    pub(crate) fn trouble(&self) -> String {
+    /// What stands between us, and what to do; empty where nothing does, None until that was found out.
+    pub(crate) fn trouble(&self) -> Option<String> {
         self.state.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -98,13 +99,13 @@ impl State {
 
     fn note(&self, trouble: String) {
         let mut last = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last == trouble {
+        if last.as_ref() == Some(&trouble) {
             return;
         }
         if !trouble.is_empty() {
             tracing::warn!(driver = self.parameters.kind.as_str(), trouble, "driver unavailable");
         }
-        *last = trouble;
+        *last = Some(trouble);
         drop(last);
         self.news.send_modify(|count| *count += 1);
     }

@@ -110,9 +110,9 @@ impl Shared {
             keys: issuer.has_keys(),
             trouble: issuer.trouble(),
         });
-        let drivers = config.drivers.iter().map(|driver| control::Driver {
-            kind: driver.kind().as_str().to_owned(),
-            trouble: driver.trouble(),
+        // One that was not tried yet is not spoken of.
+        let drivers = config.drivers.iter().filter_map(|driver| {
+            Some(control::Driver { kind: driver.kind().as_str().to_owned(), trouble: driver.trouble()? })
         });
         Some(Surroundings { issuers: issuers.collect(), drivers: drivers.collect() })
     }

@@ -105,8 +105,9 @@ impl Session<'_> {
         match self.shared.apply(version.clone(), &json) {
             Ok(()) => {
                 self.acknowledged = None;
-                self.acknowledge(version).await?;
-                self.tell_surroundings().await
+                // First what this version depends on, so that nobody takes word of the one before for it.
+                self.tell_surroundings().await?;
+                self.acknowledge(version).await
             }
             Err(reason) => self.say(Word::Rejected(Rejected { version, reason })).await,
         }

@@ -48,6 +48,8 @@ pub(crate) async fn open(
     let inner = Connection::through(through);
     let held = outer.upgraded();
     let response = upgrade
+        // Each message goes out by itself: what waits would be moved about.
+        .write_buffer_size(0)
         .max_message_size(LONGEST)
         .max_frame_size(LONGEST)
         .on_upgrade(|socket| run(socket, inner, held));

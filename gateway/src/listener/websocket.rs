@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Cut;
 
-/// The longest message that we send.
-const MESSAGE: usize = 64 * 1024;
+/// The longest message that we send: with its header it fills four TLS records, which is what one write of them takes.
+const MESSAGE: usize = 4 * 16 * 1024 - 10;
 /// The longest that we take, whole or in fragments.
 pub(super) const LONGEST: usize = 256 * 1024;
 /// How long taking leave may take.
