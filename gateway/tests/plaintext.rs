@@ -88,8 +88,12 @@ async fn a_proxy_may_say_it_in_a_proxy_protocol_header_before_all_else() {
     .await;
     let mut stream = door.tcp().await;
     stream.write_all(b"PROXY TCP4 192.0.2.9 10.0.0.1 5000 80\r\n").await.unwrap();
-    let seen: Seen = Http1::new(stream).await.get("/").await.json();
-    assert_eq!(seen.all("x-forwarded-for"), ["192.0.2.9"]);
+    let seen: Seen = Http1::new(stream).await.ask(through_a_proxy("/").body(body("")).unwrap()).await.json();
+    assert_eq!(seen.all("x-forwarded-for"), ["192.0.2.9"], "what the caller itself says does not count");
+    assert_eq!(
+        (seen.all("x-forwarded-proto"), seen.all("x-forwarded-host")),
+        (vec!["http"], vec!["door.example"])
+    );
     let refused = exchange(door.tcp().await, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(refused.is_empty(), "a connection without the header is no proxy's: {refused:?}");
 }

@@ -1,6 +1,6 @@
 //! The tokens that a request carries, before anybody looks into them. Pure.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use portcullis_contract::snapshot::Mode;
 
 use crate::config::Config;
@@ -41,10 +41,19 @@ impl Carried {
             headers.remove(header::AUTHORIZATION);
         }
         if let Some(edge) = &config.edge {
-            headers.remove(&edge.header);
+            let alike = |name: &&HeaderName| reads_as(name.as_str(), edge.header.as_str());
+            while let Some(name) = headers.keys().find(alike).cloned() {
+                headers.remove(name);
+            }
             remove_cookie(headers, &edge.cookie);
         }
     }
+}
+
+/// Whether a name is this one to a server that takes an underscore for a hyphen.
+fn reads_as(name: &str, other: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.len() == other.len() && name.bytes().map(plain).eq(other.bytes().map(plain))
 }
 
 fn alone(mut values: impl Iterator<Item = HeaderValue>) -> Option<Text> {
@@ -180,6 +189,7 @@ mod tests {
         let mut fields = headers(&[
             ("authorization", "Bearer a"),
             ("cf-access-jwt-assertion", "h"),
+            ("cf_access_jwt-assertion", "forged"),
             ("cookie", "x=1; CF_Authorization=c"),
             ("cookie", "y=2"),
         ]);

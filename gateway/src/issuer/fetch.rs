@@ -111,19 +111,40 @@ async fn get(tls: &Arc<ClientConfig>, address: &str) -> Result<Bytes, String> {
 
 /// The cause of a failed connection, with what to do where that is known.
 fn words(error: &(dyn Error + 'static)) -> String {
+    if let Some(rustls::Error::InvalidCertificate(problem)) = tls_error(error) {
+        return format!(
+            "its TLS certificate does not hold ({problem}). Where its authority is a private one, name its roots in caBundleRef"
+        );
+    }
     let mut last = error;
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls =
-            inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).or_else(|| cause.downcast_ref());
-        if let Some(rustls::Error::InvalidCertificate(problem)) = tls {
-            return format!(
-                "its TLS certificate does not hold ({problem}). Where its authority is a private one, name its roots in caBundleRef"
-            );
-        }
+    while let Some(cause) = last.source() {
         last = cause;
-        next = cause.source();
     }
     last.to_string()
+}
+
+/// What TLS had against it. An I/O error that wraps one is not the source of itself.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => tls_error(inner),
+        None => tls_error(error.source()?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::CertificateError;
+
+    #[test]
+    fn a_certificate_that_does_not_hold_is_found_however_deep_it_is_wrapped() {
+        let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let wrapped = std::io::Error::other(std::io::Error::other(tls));
+        let said = words(&wrapped);
+        assert!(said.contains("does not hold") && said.contains("caBundleRef"), "{said}");
+        assert_eq!(words(&std::io::Error::other("no route")), "no route");
+    }
 }

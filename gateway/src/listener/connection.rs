@@ -229,7 +229,8 @@ impl Connection {
 
     /// What backends are told of where a request comes from.
     pub(crate) fn origin(&self, headers: &HeaderMap, config: &Config) -> Origin {
-        let speaks_for_others = self.through.is_none() && config.trusts(self.peer.socket.ip());
+        // Behind a PROXY protocol header it is the caller's own words that come, not the proxy's.
+        let speaks_for_others = self.through.is_none() && config.trusts(self.peer().ip());
         if speaks_for_others { self.origin.through(headers, config) } else { self.origin.clone() }
     }
 
