@@ -124,11 +124,14 @@ impl Config {
         self.routes.find(path).and_then(|index| self.upstreams.get(index))
     }
 
-    /// Whether what this address says of others counts. Without TLS, loopback does too: a proxy beside the gateway.
+    /// Whether this address is a trusted proxy's: what it says of others counts.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        (self.mode == Mode::Plaintext && address.is_loopback())
-            || self.trusted_proxies.iter().any(|net| net.contains(&address))
+        self.trusted_proxies.iter().any(|net| net.contains(&address.to_canonical()))
+    }
+
+    /// Whether the other end of a connection is. Without TLS, loopback is too: a proxy beside the gateway.
+    pub(crate) fn trusts_peer(&self, address: IpAddr) -> bool {
+        (self.mode == Mode::Plaintext && address.to_canonical().is_loopback()) || self.trusts(address)
     }
 
     /// Whether the tokens that were shown are believed: the edge's, and the bearer's.

@@ -90,7 +90,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 /// Shakes hands with whoever connects, and serves them.
 async fn admit(stream: TcpStream, peer: SocketAddr, now: &Served, shared: &Arc<Shared>) {
     let (is_trusted, proxy_protocol) = match shared.config().as_ref() {
-        Some(config) => (config.trusts(peer.ip()), config.proxy_protocol),
+        Some(config) => (config.trusts_peer(peer.ip()), config.proxy_protocol),
         None => (false, false),
     };
     // Whoever else begins like that is taken at its word by nobody.

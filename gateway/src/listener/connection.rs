@@ -224,13 +224,18 @@ impl Connection {
 
     /// Whether the other end may ask at all: without TLS, only a trusted proxy may.
     pub(crate) fn may_ask(&self, config: &Config) -> bool {
-        self.mode == config.mode && (self.mode != Mode::Plaintext || config.trusts(self.peer.socket.ip()))
+        self.mode == config.mode
+            && (self.mode != Mode::Plaintext || config.trusts_peer(self.peer.socket.ip()))
     }
 
     /// What backends are told of where a request comes from.
     pub(crate) fn origin(&self, headers: &HeaderMap, config: &Config) -> Origin {
         // Behind a PROXY protocol header it is the caller's own words that come, not the proxy's.
-        let speaks_for_others = self.through.is_none() && config.trusts(self.peer().ip());
+        let speaks_for_others = self.through.is_none()
+            && match self.peer.on_behalf_of {
+                Some(caller) => config.trusts(caller.ip()),
+                None => config.trusts_peer(self.peer.socket.ip()),
+            };
         if speaks_for_others { self.origin.through(headers, config) } else { self.origin.clone() }
     }
 
