@@ -144,6 +144,15 @@ impl Door {
         kubectl(&self.namespace, arguments, input).await
     }
 
+    /// What `kubectl` says where it fails, as it must.
+    pub async fn kubectl_refused(&self, arguments: &[&str], input: &str) -> String {
+        let mut kubectl = tool("kubectl");
+        kubectl.arg("--namespace").arg(&self.namespace).args(arguments);
+        let output = fed(&mut kubectl, Some(input)).await;
+        assert!(!output.status.success(), "{kubectl:?} went well: {}", text(&output.stdout));
+        text(&output.stderr)
+    }
+
     /// What kstatus makes of an object.
     pub async fn kstatus(&self, object: &str) -> String {
         run(&mut tool("kstatus"), Some(object)).await.trim().to_owned()
@@ -163,6 +172,17 @@ impl Door {
     }
 }
 
+impl Drop for Door {
+    /// A node has room for a hundred pods. What a failed test leaves can be looked at, for as long as there is room.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let mut kubectl = std::process::Command::new(tool_path("kubectl"));
+            kubectl.args(["delete", "namespace", &self.namespace, "--wait=false"]).stdout(Stdio::null());
+            drop(kubectl.status());
+        }
+    }
+}
+
 /// `kubectl` in a namespace; fails the test where it fails.
 pub async fn kubectl(namespace: &str, arguments: &[&str], input: Option<&str>) -> String {
     run(tool("kubectl").arg("--namespace").arg(namespace).args(arguments), input).await
@@ -170,21 +190,30 @@ pub async fn kubectl(namespace: &str, arguments: &[&str], input: Option<&str>) -
 
 /// Runs a program with this on its standard input; fails the test where it fails.
 async fn run(command: &mut Command, input: Option<&str>) -> String {
+    let output = fed(command, input).await;
+    assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Runs a program with this on its standard input.
+async fn fed(command: &mut Command, input: Option<&str>) -> Output {
     use tokio::io::AsyncWriteExt as _;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(input.unwrap_or_default().as_bytes()).await.unwrap();
     drop(stdin);
-    let output = child.wait_with_output().await.unwrap();
-    assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
-    text(&output.stdout)
+    child.wait_with_output().await.unwrap()
 }
 
 /// A program that `cargo xtask test` has put beside the cluster's own.
-fn tool(name: &str) -> Command {
+pub fn tool(name: &str) -> Command {
+    Command::new(tool_path(name))
+}
+
+fn tool_path(name: &str) -> PathBuf {
     let folder = std::env::var("PORTCULLIS_TEST_BIN").expect("cargo xtask test says where the tools are");
-    Command::new(Path::new(&folder).join(name))
+    Path::new(&folder).join(name)
 }
 
 /// Bytes as text.

@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 pub mod door;
 pub mod faults;
 pub mod operator;
+pub mod real;
 pub mod replica;
 pub mod settled;
 

@@ -64,7 +64,7 @@ async fn live(script: Arc<Script>) -> BTreeMap<String, Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_befalls_a_write_the_same_objects_are_there_in_the_end() {
     let calm = Arc::<Script>::default();
-    let expected = live(calm.clone()).await;
+    let expected = Box::pin(live(calm.clone())).await;
     let writes = calm.writes();
     assert!(writes.len() >= 12, "{writes:#?}");
     let cases = (0..writes.len()).flat_map(|number| Fault::ALL.map(|fault| (number, fault)));

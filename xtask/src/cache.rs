@@ -27,6 +27,11 @@ pub(crate) fn key<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     hex(&digest.finalize()[..8])
 }
 
+/// The SHA-256 of a file's bytes.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// A folder of the cache, built if it is not there yet. Whoever comes second waits for the first; whoever is killed leaves
 /// nothing that the next one would take for finished.
 pub(crate) fn built(name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {

@@ -31,7 +31,7 @@ mod up;
 pub(crate) use up::Extent;
 
 /// API server, node and registry address: an alias on the namespace's own loopback.
-const ADDRESS: &str = "10.255.0.1";
+pub(crate) const ADDRESS: &str = "10.255.0.1";
 const NODE: &str = "node1";
 const SERVICES: &str = "10.96.0.0/16";
 const DNS_ADDRESS: &str = "10.96.0.10";
@@ -132,6 +132,16 @@ impl Cluster {
         let mut kubectl = self.command("kubectl")?;
         kubectl.args(arguments);
         Ok(kubectl)
+    }
+
+    /// A folder for what runs beside the cluster, gone with it.
+    pub(crate) fn guests_folder(&self) -> PathBuf {
+        self.state().join("guests")
+    }
+
+    /// Starts a program that belongs to no cluster, inside of the namespaces, so that it ends with them.
+    pub(crate) fn start_guest(&self, name: &'static str, program: &Path, arguments: &[String]) -> Result<()> {
+        self.start(name, program, arguments).map(drop)
     }
 
     /// Puts image archives where the kubelet finds them.

@@ -19,6 +19,12 @@ const SHIPPED: [(&str, &str); 2] = [
     ("portcullis-operator", "Controllers for Portcullis Gateways"),
     ("portcullis-gateway", "Data plane of a Portcullis Gateway"),
 ];
+/// Drivers to begin one's own from, which the tests use; and the package that they are in.
+const EXAMPLES: [(&str, &str); 2] = [
+    ("portcullis-example-compute-driver", "Example compute driver of a Portcullis Gateway"),
+    ("portcullis-example-credentials-driver", "Example credentials driver of a Portcullis Gateway"),
+];
+const EXAMPLES_PACKAGE: &str = "portcullis-example-drivers";
 /// The backend of the demo and of the tests, which nobody here wrote.
 const HTTPBIN: &str = "go-httpbin";
 const TAG: &str = "dev";
@@ -97,7 +103,7 @@ pub(crate) fn build(profile: Profile, builder: Builder, out: Option<&Path>) -> R
     let out = out.map_or_else(|| workspace::target().join("images"), Path::to_path_buf);
     fs::create_dir_all(&out).with_context(|| format!("failed to make {}", out.display()))?;
     let mut archives = Vec::new();
-    for (name, about) in SHIPPED {
+    for (name, about) in SHIPPED.into_iter().chain(EXAMPLES) {
         archives.push(match builder {
             Builder::Own => written(&out, name, about, &binaries.join(name))?,
             Builder::Buildah => built_by_buildah(&out, name, &binaries)?,
@@ -110,7 +116,8 @@ pub(crate) fn build(profile: Profile, builder: Builder, out: Option<&Path>) -> R
 
 /// The folder with our binaries, linked statically, so that they need nothing of an image.
 pub(crate) fn binaries(profile: Profile) -> Result<PathBuf> {
-    compiled(profile, &SHIPPED.map(|(name, _)| name))
+    let [(operator, _), (gateway, _)] = SHIPPED;
+    compiled(profile, &[operator, gateway, EXAMPLES_PACKAGE])
 }
 
 /// The folder with the binaries of these packages, compiled as those that are shipped.

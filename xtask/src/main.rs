@@ -17,6 +17,7 @@ mod go;
 mod image;
 mod images;
 mod install;
+mod parts;
 mod prerequisites;
 mod say;
 mod test;

@@ -23,6 +23,37 @@ const FOR_A_NODE: [(&str, &str); 8] = [
 ];
 const NETWORK_PLUGINS: &str = "containernetworking-plugins";
 
+/// What the tests meet a Gateway with that nobody here wrote.
+const FOR_THE_PARTS: [(&str, &str); 8] = [
+    ("apache2", "apache2-bin"),
+    ("nginx", "nginx"),
+    ("chromium", "chromium"),
+    ("certutil", "libnss3-tools"),
+    ("java", "openjdk-17-jre-headless"),
+    ("mvn", "maven"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+];
+const MODULES_FOR_THE_PARTS: [(&str, &str); 2] = [
+    ("/usr/lib/apache2/modules/mod_auth_openidc.so", "libapache2-mod-auth-openidc"),
+    ("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
+];
+
+/// Fails with the packages that the end-to-end tests lack. They are servers: installing one may start it.
+pub(crate) fn check_parts() -> Result<()> {
+    let programs = FOR_THE_PARTS.iter().filter(|(program, _)| !command::exists(program));
+    let modules = MODULES_FOR_THE_PARTS.iter().filter(|(file, _)| !Path::new(file).exists());
+    let packages: Vec<_> = programs.chain(modules).map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "the end-to-end tests meet a Gateway with servers and a browser that are not here: \
+         apt-get install --no-install-recommends {}",
+        packages.join(" ")
+    )
+}
+
 /// Fails with all that is missing and how to come by it.
 pub(crate) fn check(extent: Extent) -> Result<()> {
     let mut lacks = Vec::new();

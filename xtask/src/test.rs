@@ -7,10 +7,11 @@ use clap::{Args, ValueEnum};
 
 use crate::cluster::Extent;
 use crate::install::Site;
+use crate::parts::Parts;
 use crate::test::counts::{Counts, Kind};
 use crate::test::run::{Tests, run};
 use crate::test::stand::Stand;
-use crate::{images, say};
+use crate::{images, prerequisites, say};
 
 mod counts;
 mod properties;
@@ -88,9 +89,12 @@ impl Tier {
                     return Ok(());
                 }
                 announce("end to end");
+                prerequisites::check_parts()?;
+                let parts = Parts::installed()?;
                 tests.build()?;
                 let binaries = images::binaries(images::Profile::Release)?;
                 let stand = Stand::started("test-e2e", Extent::Node)?.with_binaries(binaries);
+                let stand = stand.with_parts(&parts)?;
                 let site = Site::Local(stand.cluster().clone());
                 let images = site.bring_images()?;
                 site.install_operator(&images)?;

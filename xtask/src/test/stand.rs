@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cluster::{Cluster, Extent};
 use crate::go::Module;
+use crate::parts::Parts;
 use crate::{cache, say, workspace};
 
 /// Waits for the end of this program, of whatever kind, and then takes the cluster down.
@@ -22,6 +23,7 @@ pub(super) struct Stand {
     cluster: Cluster,
     programs: PathBuf,
     binaries: Option<PathBuf>,
+    parts: Option<PathBuf>,
     watch: Child,
     _claim: File,
 }
@@ -41,7 +43,8 @@ impl Stand {
             .stderr(Stdio::null())
             .spawn()
             .context("failed to start the watch")?;
-        let stand = Self { cluster, programs: gathered(extent)?, binaries: None, watch, _claim: claim };
+        let stand =
+            Self { cluster, programs: gathered(extent)?, binaries: None, parts: None, watch, _claim: claim };
         stand.cluster.down()?;
         stand.cluster.up(extent)?;
         Ok(stand)
@@ -51,6 +54,12 @@ impl Stand {
     pub(super) fn with_binaries(mut self, folder: PathBuf) -> Self {
         self.binaries = Some(folder);
         self
+    }
+
+    /// Starts the parts, which get ready while the rest of the stand does.
+    pub(super) fn with_parts(mut self, parts: &Parts) -> Result<Self> {
+        self.parts = Some(parts.start(&self.cluster)?);
+        Ok(self)
     }
 
     /// The cluster.
@@ -64,6 +73,9 @@ impl Stand {
         command
             .env("PORTCULLIS_TEST_BIN", &self.programs)
             .env("PORTCULLIS_TEST_CLUSTER", self.cluster.name());
+        if let Some(folder) = &self.parts {
+            command.env("PORTCULLIS_TEST_PARTS", folder);
+        }
         if let Some(folder) = &self.binaries {
             for (variable, name) in [
                 ("PORTCULLIS_OPERATOR_BIN", "portcullis-operator"),
