@@ -10,7 +10,7 @@ use portcullis_tests::door::{Door, text};
 use portcullis_tests::real::caller::Caller;
 use portcullis_tests::real::provider::{ALL, OwnProvider, Provider};
 use portcullis_tests::real::{CREDENTIAL, bring_credentials, drivers};
-use portcullis_tests::{is, message, until};
+use portcullis_tests::{PATIENCE, is, message, until};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -430,4 +430,48 @@ async fn kubectl_describe_names_the_fix_where_the_provider_cannot_be_asked() {
     object["spec"] = spec(&oidc, &access);
     let refused = door.kubectl_refused(&["apply", "-f", "-"], &object.to_string()).await;
     assert!(refused.contains("spec.oidc.audience: Required value"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_describe_names_the_socket_of_a_driver_that_is_missing_and_what_needs_it_is_unavailable() {
+    let provider = Provider::oidc_provider().await;
+    let door = Door::site().await;
+    Provider::bring_roots(&door).await;
+    bring_credentials(&door).await;
+    let whole = spec(&provider.oidc(false), &provider.edge_access("portcullis-edge"));
+    let mut lacking = whole.clone();
+    lacking["drivers"]["compute"] = json!({ "socketPath": "/run/nobody/compute.sock" });
+    door.apply(&lacking.to_string()).await;
+    door.until_ready().await;
+    let gateway =
+        until(&door.client, &door.namespace, "door", is("Degraded", "True", "DriverUnavailable")).await;
+    let said = message(&gateway, "Degraded");
+    assert!(said.contains("/run/nobody/compute.sock") && said.contains("compute driver"), "{said}");
+    let described = door.kubectl(&["describe", "gateway", "door"], None).await;
+    assert!(
+        described.contains("DriverUnavailable") && described.contains("/run/nobody/compute.sock"),
+        "{described}"
+    );
+
+    let caller = Caller::direct(&door).await;
+    caller.until_code(None, "/healthz", "200").await;
+    let alice = provider.token("alice", "").await;
+    let answer = caller.call(Some(&alice), LIST_SANDBOXES.0, LIST_SANDBOXES.1).await;
+    assert_eq!(answer.code, "Unavailable", "{answer:?}");
+    let answer = caller.call(Some(&alice), RESOLVE.0, RESOLVE.1).await;
+    assert_eq!(answer.code, LET_IN, "the other driver is there: {answer:?}");
+    assert_eq!(caller.call(None, LIST_SANDBOXES.0, "{}").await.code, UNKNOWN, "strangers do not learn of it");
+
+    door.apply(&whole.to_string()).await;
+    until(&door.client, &door.namespace, "door", is("Degraded", "False", "DriversConnected")).await;
+    // The replica before goes on with what it has, until kube-proxy leads callers to the new one.
+    let began = Instant::now();
+    loop {
+        let answer = caller.call(Some(&alice), LIST_SANDBOXES.0, LIST_SANDBOXES.1).await;
+        if answer.code == LET_IN {
+            break;
+        }
+        assert!(answer.code == "Unavailable" && began.elapsed() < PATIENCE, "{answer:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
 }
