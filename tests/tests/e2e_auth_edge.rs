@@ -165,7 +165,6 @@ async fn a_person_signs_in_at_oidc_provider_and_lets_a_program_act_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "Chromium gave up twice of three times where pods of other tests came and went; it passes alone"]
 async fn a_person_signs_in_at_keycloak_and_lets_a_program_act_for_them() {
     a_person_signs_in(Provider::keycloak().await).await;
 }

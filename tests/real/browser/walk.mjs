@@ -143,9 +143,10 @@ const STEPS = {
     });
   },
   press: async ({ button }) => {
-    const away = page.waitForEvent('framenavigated', (frame) => frame === page.mainFrame());
-    await page.getByRole('button', { name: button }).click({ noWaitAfter: true });
-    await away;
+    await Promise.all([
+      page.waitForEvent('framenavigated', (frame) => frame === page.mainFrame()),
+      page.getByRole('button', { name: button }).click({ noWaitAfter: true }),
+    ]);
   },
   'called-back': async () => {
     await Promise.race([

@@ -57,10 +57,12 @@ impl Cluster {
         let name = self.netns();
         command::run(Command::new("ip").args(["netns", "add", &name]))?;
         let network = format!("--net=/run/netns/{name}");
-        // service addresses are rewritten on their way out
+        // Service addresses are rewritten on their way out. No interface gets an IPv6 address by itself: such addresses would
+        // come and go with the pods, and a browser in here begins anew with each.
         let arrange = format!(
             "set -e; ip link set lo up; ip addr add {ADDRESS}/32 dev lo; ip route add {SERVICES} dev lo src {ADDRESS}; \
-             echo 1 >/proc/sys/net/ipv4/ip_forward"
+             echo 1 >/proc/sys/net/ipv4/ip_forward; \
+             for off in /proc/sys/net/ipv6/conf/default/disable_ipv6; do [ ! -e $off ] || echo 1 >$off; done"
         );
         command::run(Command::new("nsenter").args([&network, "sh", "-c", &arrange]))?;
 
