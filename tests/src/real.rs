@@ -133,6 +133,16 @@ fn loopback() -> String {
     )
 }
 
+/// A program whose end, however sudden, is the end of all that it has started: it is the first process of a namespace.
+fn contained(program: &str) -> Command {
+    let mut contained = Command::new("unshare");
+    contained
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", program])
+        .env("PATH", search_path());
+    contained.kill_on_drop(true);
+    contained
+}
+
 /// A server that a test started; it ends with it.
 #[derive(Debug)]
 struct Server {
@@ -146,7 +156,7 @@ impl Server {
     fn start(name: &'static str, folder: &Path, command: &mut Command) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = std::fs::File::create(&log).unwrap();
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         Self { name, child: command.spawn().unwrap_or_else(|error| panic!("{name}: {error}")), log }
     }
 

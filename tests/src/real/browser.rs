@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::{folder, roots, sources};
+use super::{contained, folder, roots, sources};
 use crate::door::text;
 
 /// A home for a browser, in which the parts' authority is trusted.
@@ -86,8 +86,8 @@ impl Browser {
             "chromium": "/usr/bin/chromium", "folder": self.folder.path(), "resolve": self.resolve,
             "javaScript": java_script, "steps": steps,
         });
-        let mut node = Command::new("node");
-        node.arg(folder().join("browser/walk.mjs")).kill_on_drop(true);
+        let mut node = contained("node");
+        node.arg(folder().join("browser/walk.mjs"));
         node.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = node.spawn().unwrap();
         child.stdin.take().unwrap().write_all(walk.to_string().as_bytes()).await.unwrap();

@@ -4,10 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use super::provider::Provider;
-use super::{Server, certificate, curl, filled, loopback};
+use super::{Server, certificate, contained, curl, filled, loopback};
 use crate::door::{Door, text};
 
 /// The name that the outside knows the gateway by.
@@ -77,15 +76,9 @@ impl Edge {
         );
         std::fs::write(path.join("apache.conf"), configuration).unwrap();
         // Names are looked up by the C library: a file of hosts of its own.
-        let mut apache = Command::new("unshare");
-        apache.args([
-            "--mount",
-            "sh",
-            "-c",
-            r#"mount --bind "$1/hosts" /etc/hosts && exec apache2 -f "$1/apache.conf" -DFOREGROUND"#,
-            "sh",
-        ]);
-        apache.arg(path).env("PATH", super::search_path());
+        let mut apache = contained("sh");
+        let script = r#"mount --bind "$1/hosts" /etc/hosts && exec apache2 -f "$1/apache.conf" -DFOREGROUND"#;
+        apache.args(["-c", script, "sh"]).arg(path);
         let mut edge = Self { server: Server::start("apache2", path, &mut apache), address, _folder: folder };
         let address = edge.address.clone();
         let answers = async || {

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{NODE, START, Server, curl, folder, json_of, reachable};
+use super::{NODE, START, Server, contained, curl, folder, json_of, reachable};
 use crate::door::{Door, kubectl, text};
 
 /// What tokens for the gateway have in `aud`.
@@ -280,7 +279,7 @@ impl OwnProvider {
     pub async fn start_again(&mut self) {
         let folder = self.folder.path();
         let file = |name: &str| folder.join(name);
-        let mut node = Command::new("node");
+        let mut node = contained("node");
         node.arg(super::folder().join("oidc-provider/provider.mjs"));
         node.args(["--issuer", &self.provider.issuer, "--listen", &format!("{NODE}:{}", self.provider.port)]);
         for (option, name) in [("--cert", "idp.crt"), ("--key", "idp.key"), ("--keys", "keys.json")] {
@@ -295,6 +294,12 @@ impl OwnProvider {
     /// From one moment to the next it is gone.
     pub async fn kill(&mut self) {
         self.server.take().expect("it runs").kill().await;
+        let gone = async {
+            while self.provider.answers().await {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(START, gone).await.expect("what was killed answers no more");
     }
 
     /// Where its keys are kept, for a test that signs something itself.

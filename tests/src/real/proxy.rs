@@ -3,9 +3,8 @@
 use std::process::Output;
 
 use tempfile::TempDir;
-use tokio::process::Command;
 
-use super::{Server, certificate, curl, filled, loopback};
+use super::{Server, certificate, contained, curl, filled, loopback};
 use crate::door::Door;
 
 /// The name that the outside knows the gateway by.
@@ -52,8 +51,8 @@ impl Proxy {
             ],
         );
         std::fs::write(path.join("nginx.conf"), configuration).unwrap();
-        let mut nginx = Command::new("nginx");
-        nginx.arg("-p").arg(path).arg("-c").arg(path.join("nginx.conf")).env("PATH", super::search_path());
+        let mut nginx = contained("nginx");
+        nginx.arg("-p").arg(path).arg("-c").arg(path.join("nginx.conf"));
         Self { server: Server::start("nginx", path, &mut nginx), address, _folder: folder }
     }
 
