@@ -8,6 +8,7 @@ mod activity;
 mod certificates;
 mod connection;
 mod files;
+mod frame;
 mod guard;
 mod handshake;
 mod io;

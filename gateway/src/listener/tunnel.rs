@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts as _;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use futures::future::BoxFuture;
 use http::header::{self, HeaderMap};
 use http::uri::Authority;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 
 use super::connection::{self, Connection, Through, Upgraded};
 use super::transport::{Sniffed, Transport};
-use super::websocket::{LONGEST, Socket};
+use super::websocket::{self, Socket};
 use crate::auth::{Carried, Principal};
 use crate::body::Body;
 use crate::config::Config;
@@ -24,7 +23,7 @@ pub(crate) async fn open(
     outer: &Arc<Connection>,
     principal: &Principal,
     config: &Config,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Fault> {
     if outer.is_tunnelled() {
         return Err(Fault::Malformed("a tunnel within a tunnel is not served"));
@@ -41,32 +40,24 @@ pub(crate) async fn open(
         grace: if carried.is_empty() { 0 } else { config.edge.as_ref().map_or(0, |edge| edge.grace) },
         carried,
     };
-    let (mut parts, _) = request.into_parts();
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
-        .await
-        .map_err(|_| Fault::Malformed("this is a WebSocket: connect with a WebSocket client (version 13)"))?;
-    let inner = Connection::through(through);
-    let held = outer.upgraded();
-    let response = upgrade
-        // Each message goes out by itself: what waits would be moved about.
-        .write_buffer_size(0)
-        .max_message_size(LONGEST)
-        .max_frame_size(LONGEST)
-        .on_upgrade(|socket| run(socket, inner, held));
-    Ok(response.map(|_| Body::empty()))
+    let (response, upgrade) = websocket::accept(&mut request)
+        .ok_or(Fault::Malformed("this is a WebSocket: connect with a WebSocket client (version 13)"))?;
+    outer.shared.lifeline.callers.spawn(run(upgrade, Connection::through(through), outer.upgraded()));
+    Ok(response)
 }
 
 /// Boxed, since a connection in a connection would be a type in itself.
-fn run(socket: WebSocket, inner: Arc<Connection>, held: Upgraded) -> BoxFuture<'static, ()> {
+fn run(upgrade: OnUpgrade, inner: Arc<Connection>, held: Upgraded) -> BoxFuture<'static, ()> {
     Box::pin(async move {
-        carry(socket, inner).await;
+        carry(upgrade, inner).await;
         drop(held);
     })
 }
 
-async fn carry(socket: WebSocket, inner: Arc<Connection>) {
+async fn carry(upgrade: OnUpgrade, inner: Arc<Connection>) {
     let Some(trust) = inner.shared.certificates.served_trust() else { return };
-    let (bytes, socket) = Socket::new(socket);
+    let Ok(stream) = upgrade.await else { return };
+    let (bytes, socket) = Socket::new(stream).await;
     let begun = tokio::time::timeout(inner.shared.limits.handshake_time, Sniffed::read(bytes));
     let begun = tokio::select! {
         begun = begun => begun,

@@ -7,17 +7,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::{Buf as _, Bytes};
-use futures::{Sink, Stream};
+use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 use super::connection::Cut;
+use super::frame::Frames;
+use crate::body::Body;
 
-/// The longest message that we send: with its header it fills four TLS records, which is what one write of them takes.
-const MESSAGE: usize = 4 * 16 * 1024 - 10;
+type WebSocket = WebSocketStream<Frames<TokioIo<Upgraded>>>;
+
 /// The longest that we take, whole or in fragments.
-pub(super) const LONGEST: usize = 256 * 1024;
+const LONGEST: usize = 256 * 1024;
 /// How long taking leave may take.
 const PARTING_TIME: Duration = Duration::from_secs(1);
 
@@ -31,8 +40,36 @@ pub(super) struct Socket {
 #[derive(Clone)]
 pub(super) struct Shared(Arc<Mutex<WebSocket>>);
 
+/// Agrees to a WebSocket: the answer, and what comes of it. None where the request does not ask for one that we know
+/// (RFC 6455, 4.2; over HTTP/2, RFC 8441).
+pub(super) fn accept(request: &mut Request<Incoming>) -> Option<(Response<Body>, OnUpgrade)> {
+    let headers = request.headers();
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return None;
+    }
+    let mut response = Response::new(Body::empty());
+    if request.method() == Method::CONNECT {
+        request.extensions().get::<Protocol>().filter(|protocol| protocol.as_str() == "websocket")?;
+    } else {
+        let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
+        let upgrade = headers.get(header::UPGRADE).filter(|value| is_websocket(value))?;
+        let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| request.method() == Method::GET)?;
+        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok()?;
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let answer = response.headers_mut();
+        answer.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        answer.insert(header::UPGRADE, upgrade.clone());
+        answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    Some((response, hyper::upgrade::on(request)))
+}
+
 impl Socket {
-    pub(super) fn new(socket: WebSocket) -> (Self, Shared) {
+    /// On a stream that was upgraded to it.
+    pub(super) async fn new(stream: Upgraded) -> (Self, Shared) {
+        let limits = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
+        let stream = Frames::new(TokioIo::new(stream));
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
         let socket = Shared(Arc::new(Mutex::new(socket)));
         (Self { socket: socket.clone(), unread: Bytes::new() }, socket)
     }
@@ -53,12 +90,12 @@ impl Shared {
         };
         let Ok(mutex) = Arc::try_unwrap(self.0) else { return };
         let mut socket = mutex.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        let frame = Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() }));
         let _ = tokio::time::timeout(PARTING_TIME, async {
             socket.send(frame).await?;
             // The peer answers with a close of its own; until then a reset would take ours from it.
-            while let Some(Ok(_)) = socket.recv().await {}
-            Ok::<_, axum::Error>(())
+            while let Some(Ok(_)) = socket.next().await {}
+            Ok::<_, tokio_tungstenite::tungstenite::Error>(())
         })
         .await;
     }
@@ -73,7 +110,7 @@ impl AsyncRead for Socket {
         while self.unread.is_empty() {
             match ready!(self.socket.with(|socket| socket.poll_next(cx))) {
                 Some(Ok(Message::Binary(bytes))) => self.unread = bytes,
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
                 Some(Ok(Message::Text(_))) => {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a text message")));
@@ -90,33 +127,23 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.socket.with(|socket| socket.poll_ready(cx))).map_err(io::Error::other)?;
-        let length = buf.len().min(MESSAGE);
-        let message = Message::Binary(Bytes::copy_from_slice(&buf[..length]));
-        self.socket.with(|socket| socket.start_send(message)).map_err(io::Error::other)?;
-        Poll::Ready(Ok(length))
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    /// One message of several pieces: HTTP/2 writes each frame's head and body apart.
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.socket.with(|socket| socket.poll_ready(cx))).map_err(io::Error::other)?;
-        let length = bufs.iter().map(|buf| buf.len()).sum::<usize>().min(MESSAGE);
-        let mut message = Vec::with_capacity(length);
-        for buf in bufs {
-            message.extend_from_slice(&buf[..buf.len().min(length - message.len())]);
-        }
-        self.socket
-            .with(|socket| socket.start_send(Message::Binary(message.into())))
-            .map_err(io::Error::other)?;
-        Poll::Ready(Ok(length))
+        self.socket.with(|mut socket| {
+            // Half a pong may wait.
+            ready!(socket.as_mut().poll_flush(cx)).map_err(io::Error::other)?;
+            socket.get_mut().get_mut().poll_message(cx, bufs)
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
