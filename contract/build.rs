@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use protox::prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _, Value};
 
 const ROOT: &str = "../proto";
-const OURS: [&str; 4] = [
+const OURS: [&str; 6] = [
     "portcullis/gateway/v1/gateway.proto",
     "portcullis/gateway/v1/credentials.proto",
     "portcullis/gateway/v1/sandboxes.proto",
     "portcullis/control/v1/control.proto",
+    "portcullis/tunnel/v1/tunnel.proto",
+    "portcullis/peer/v1/peer.proto",
 ];
 /// They speak in the gateway's own messages.
 const DRIVERS: [&str; 2] =

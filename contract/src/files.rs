@@ -29,8 +29,15 @@ pub const ISSUER_CA: &str = "ca.crt";
 /// Folder that a driver's sidecar shares with the gateway; below it, a folder for each kind of driver.
 pub const DRIVERS_DIR: &str = "/run/portcullis";
 
+/// Folder with the certificate for public names ([`SERVER_CERTIFICATE`] and [`SERVER_KEY`]), where the Gateway names one.
+pub const PUBLIC_TLS_DIR: &str = "/etc/portcullis/public-tls";
+/// Folder with what a connector shows and trusts: [`SERVER_CERTIFICATE`], [`SERVER_KEY`] and [`SERVER_CA`].
+pub const CONNECTOR_TLS_DIR: &str = "/etc/portcullis/connector-tls";
+
 /// The one port that is served to callers.
 pub const PORT: u16 = 8443;
+/// Mutual TLS: replicas of one gateway among themselves.
+pub const PEER_PORT: u16 = 8444;
 /// Plain HTTP: `/healthz` and `/readyz` for the kubelet.
 pub const HEALTH_PORT: u16 = 8081;
 /// Plain HTTP: `/metrics`.

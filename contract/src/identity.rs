@@ -12,14 +12,34 @@ pub struct Identity {
     pub namespace: String,
     /// The Gateway's name.
     pub gateway: String,
-    /// A client of that Gateway; without one, the Gateway's own replicas.
-    pub client: Option<String>,
+    /// Who, of all that have to do with that Gateway.
+    pub holder: Holder,
+}
+
+/// Who a certificate of a Gateway was issued to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Holder {
+    /// The Gateway's own replicas.
+    Replica,
+    /// A client of this name.
+    Client(String),
+    /// A connector of exactly this Tunnel.
+    Connector {
+        /// The Tunnel's namespace.
+        namespace: String,
+        /// The Tunnel's name.
+        tunnel: String,
+    },
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "spiffe://{}/ns/{}/gateway/{}", self.trust_domain, self.namespace, self.gateway)?;
-        self.client.as_ref().map_or(Ok(()), |client| write!(f, "/client/{client}"))
+        match &self.holder {
+            Holder::Replica => Ok(()),
+            Holder::Client(client) => write!(f, "/client/{client}"),
+            Holder::Connector { namespace, tunnel } => write!(f, "/tunnel/{namespace}/{tunnel}"),
+        }
     }
 }
 
@@ -29,7 +49,9 @@ pub struct NotAnIdentity;
 
 impl fmt::Display for NotAnIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected spiffe://<trust domain>/ns/<namespace>/gateway/<name>[/client/<name>]")
+        f.write_str(
+            "expected spiffe://<trust domain>/ns/<namespace>/gateway/<name>[/client/<name>|/tunnel/<namespace>/<name>]",
+        )
     }
 }
 
@@ -44,10 +66,14 @@ impl FromStr for Identity {
         if segments.iter().any(|segment| !is_plain(segment)) {
             return Err(NotAnIdentity);
         }
-        let (domain, namespace, gateway, client) = match segments[..] {
-            [domain, "ns", namespace, "gateway", gateway] => (domain, namespace, gateway, None),
-            [domain, "ns", namespace, "gateway", gateway, "client", client] => {
-                (domain, namespace, gateway, Some(client.to_owned()))
+        let [domain, "ns", namespace, "gateway", gateway, ref holder @ ..] = segments[..] else {
+            return Err(NotAnIdentity);
+        };
+        let holder = match *holder {
+            [] => Holder::Replica,
+            ["client", client] => Holder::Client(client.to_owned()),
+            ["tunnel", namespace, tunnel] => {
+                Holder::Connector { namespace: namespace.to_owned(), tunnel: tunnel.to_owned() }
             }
             _ => return Err(NotAnIdentity),
         };
@@ -55,7 +81,7 @@ impl FromStr for Identity {
             trust_domain: domain.to_owned(),
             namespace: namespace.to_owned(),
             gateway: gateway.to_owned(),
-            client,
+            holder,
         })
     }
 }
@@ -76,9 +102,14 @@ mod tests {
             trust_domain in "[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?",
             namespace in "[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?",
             gateway in "[a-z]([-a-z0-9]{0,20}[a-z0-9])?",
-            client in proptest::option::of("[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?"),
+            holder in prop_oneof![
+                Just(Holder::Replica),
+                "[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?".prop_map(Holder::Client),
+                ("[a-z0-9]{1,9}", "[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?")
+                    .prop_map(|(namespace, tunnel)| Holder::Connector { namespace, tunnel }),
+            ],
         ) {
-            let identity = Identity { trust_domain, namespace, gateway, client };
+            let identity = Identity { trust_domain, namespace, gateway, holder };
             prop_assert_eq!(identity.to_string().parse(), Ok(identity));
         }
 
@@ -97,6 +128,7 @@ mod tests {
             "spiffe://cluster.local/ns/a/gateway/",
             "spiffe://cluster.local/ns/a/gateway/b/client",
             "spiffe://cluster.local/ns/a/gateway/b/client/c/d",
+            "spiffe://cluster.local/ns/a/gateway/b/tunnel/c",
             "spiffe://cluster.local/ns/a/../gateway/b%2Fclient",
             "spiffe:///ns/a/gateway/b",
         ] {

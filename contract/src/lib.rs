@@ -1,7 +1,9 @@
-//! What the operator and the gateway agree on: the generated code of `proto/`, the configuration snapshot, identities,
-//! and the files that a gateway's pod finds mounted. No I/O and no decisions live here.
+//! What the operator, the gateway and connectors agree on: the generated code of `proto/`, the configuration snapshot,
+//! identities, names in canonical form, and the files that a gateway's pod finds mounted. No I/O and no decisions live here.
 
+pub mod endpoint;
 pub mod files;
+pub mod hostname;
 pub mod identity;
 pub mod rules;
 pub mod snapshot;
@@ -16,6 +18,18 @@ pub mod gateway {
 #[expect(missing_docs, clippy::pedantic, reason = "generated; the documentation is in proto/")]
 pub mod control {
     tonic::include_proto!("portcullis.control.v1");
+}
+
+/// `portcullis.tunnel.v1`: how a connector and a gateway begin.
+#[expect(missing_docs, clippy::pedantic, reason = "generated; the documentation is in proto/")]
+pub mod tunnel {
+    tonic::include_proto!("portcullis.tunnel.v1");
+}
+
+/// `portcullis.peer.v1`: what replicas of one gateway tell each other.
+#[expect(missing_docs, reason = "generated; the documentation is in proto/")]
+pub mod peer {
+    tonic::include_proto!("portcullis.peer.v1");
 }
 
 /// `portcullis.driver.compute.v1`: how the gateway asks a driver for sandboxes.

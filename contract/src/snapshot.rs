@@ -41,6 +41,9 @@ pub struct Snapshot {
     /// Programs beside the gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drivers: Vec<Driver>,
+    /// Public names, and the services elsewhere that answer on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnels: Option<Tunnels>,
 }
 
 /// How callers come in.
@@ -178,6 +181,102 @@ impl DriverKind {
             Self::Credentials => "credentials",
         }
     }
+}
+
+/// Public names, and the services elsewhere that answer on them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tunnels {
+    /// Names below this one are public, in canonical form; no client certificate is asked for there.
+    pub domain: String,
+    /// Folder with the certificate that is shown on public names. None: the server's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_dir: Option<String>,
+    /// The Service in front of the replicas, such as `door.shop.svc:443`: where a probe comes in as a visitor does.
+    pub service: String,
+    /// Where the replicas find each other, such as `door-peers.shop.svc:8444`: every address that a name resolves to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<String>,
+    /// By age, the oldest first. A name is held by one of them at most.
+    #[serde(default)]
+    pub tunnels: Vec<Tunnel>,
+}
+
+/// A service elsewhere, and the public names that it answers on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tunnel {
+    /// Namespace of the resource.
+    pub namespace: String,
+    /// Name of the resource.
+    pub name: String,
+    /// Which object of that name.
+    pub uid: String,
+    /// Public names in canonical form ([`crate::hostname`]).
+    pub hostnames: Vec<String>,
+    /// What connectors forward to, in canonical form ([`crate::endpoint`]).
+    pub endpoint: String,
+    /// How they do.
+    #[serde(default)]
+    pub upstream: Upstream,
+    /// Off: the names stay taken, and visitors are told so.
+    pub enabled: bool,
+    /// Who may visit.
+    #[serde(default)]
+    pub access: TunnelAccess,
+}
+
+/// How a connector forwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Upstream {
+    /// `Host` that the endpoint is told. None: the one that the visitor asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_header: Option<String>,
+    /// How long a connection to the endpoint may take to open, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How long the response's header may take, in milliseconds. 0: as long as it takes.
+    pub response_timeout_ms: u64,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { host_header: None, connect_timeout_ms: 5_000, response_timeout_ms: 0 }
+    }
+}
+
+/// Who may visit a tunnel's names. All of it must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TunnelAccess {
+    /// Whether visitors must say who they are.
+    #[serde(default)]
+    pub auth: Auth,
+    /// What they need beyond that, as for backends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Requirement>,
+    /// HTTP methods that are let through, such as `GET`. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// Paths that are let through, with all below them, by whole segments. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path_prefixes: Vec<String>,
+    /// Addresses that visitors may come from, as CIDRs. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_cidrs: Vec<String>,
+    /// How many requests a second each replica lets through. None: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// How many requests are let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimit {
+    /// Each second, on average.
+    pub requests_per_second: u32,
+    /// At once, after a quiet time.
+    pub burst: u32,
 }
 
 /// Name and namespace of a Gateway.
@@ -380,6 +479,22 @@ mod tests {
             }),
             oidc: Some(Oidc { issuer: issuer(), client_id: "cli".into(), scopes: vec!["openid".into()] }),
             drivers: vec![Driver { kind: DriverKind::Compute, socket: "/run/compute.sock".into() }],
+            tunnels: Some(Tunnels {
+                domain: "tunnels.example.com".into(),
+                certificate_dir: None,
+                service: "door.shop.svc:443".into(),
+                peers: vec!["door-peers.shop.svc:8444".into()],
+                tunnels: vec![Tunnel {
+                    namespace: "shop".into(),
+                    name: "web".into(),
+                    uid: "1".into(),
+                    hostnames: vec!["web.tunnels.example.com".into()],
+                    endpoint: "http://localhost:8080".into(),
+                    upstream: Upstream::default(),
+                    enabled: true,
+                    access: TunnelAccess::default(),
+                }],
+            }),
         };
         let json = snapshot.to_json().unwrap();
         assert_eq!(Snapshot::from_json(json.as_bytes()).unwrap(), snapshot);

@@ -17,6 +17,7 @@ use crate::driver::{self, Driver};
 use crate::issuer::{self, Issuer};
 use crate::logging;
 use crate::route::Routes;
+use crate::tunnel::Tunnels;
 
 /// An immutable configuration. Requests hold the one that they began with.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) edge: Option<Edge>,
     pub(crate) oidc: Option<Oidc>,
     pub(crate) drivers: Vec<Arc<Driver>>,
+    pub(crate) tunnels: Option<Arc<Tunnels>>,
     routes: Routes,
     upstreams: Vec<Arc<Upstream>>,
 }
@@ -114,6 +116,7 @@ impl Config {
             edge: edge(snapshot.mode, snapshot.edge, previous, outside)?,
             oidc: oidc(snapshot.oidc, previous, outside)?,
             drivers: drivers(&snapshot.drivers, previous, outside)?,
+            tunnels: tunnels(snapshot.tunnels, previous)?,
             routes,
             upstreams,
         })
@@ -122,6 +125,11 @@ impl Config {
     /// The backend that gets this path.
     pub(crate) fn upstream(&self, path: &str) -> Option<&Arc<Upstream>> {
         self.routes.find(path).and_then(|index| self.upstreams.get(index))
+    }
+
+    /// Whether there is such a tunnel.
+    pub(crate) fn has_tunnel(&self, namespace: &str, name: &str) -> bool {
+        self.tunnels.as_ref().is_some_and(|tunnels| tunnels.by_name(namespace, name).is_some())
     }
 
     /// Whether this address is a trusted proxy's: what it says of others counts.
@@ -229,6 +237,14 @@ fn drivers(
     Ok(drivers)
 }
 
+fn tunnels(
+    tunnels: Option<snapshot::Tunnels>,
+    previous: Option<&Config>,
+) -> Result<Option<Arc<Tunnels>>, String> {
+    let previous = previous.and_then(|it| it.tunnels.as_deref());
+    tunnels.map(|tunnels| Tunnels::read(tunnels, previous).map(Arc::new)).transpose()
+}
+
 fn check(backend: &Backend) -> Result<(), String> {
     let name = &backend.name;
     if backend.connect_timeout_ms == 0 {
@@ -297,6 +313,7 @@ pub(crate) mod tests {
             edge: None,
             oidc: None,
             drivers: Vec::new(),
+            tunnels: None,
             routes: Routes::default(),
             upstreams: Vec::new(),
         }

@@ -32,6 +32,7 @@ mod running;
 mod service;
 mod shared;
 pub mod shutdown;
+mod tunnel;
 
 pub use options::Options;
 pub use running::{Running, StartError, start};

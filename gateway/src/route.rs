@@ -64,7 +64,7 @@ impl Routes {
 }
 
 /// Whether the path is the prefix or lies below it, by whole segments.
-fn covers(prefix: &str, path: &str) -> bool {
+pub(crate) fn covers(prefix: &str, path: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

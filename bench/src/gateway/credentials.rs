@@ -112,6 +112,7 @@ fn snapshot(authority: &Authority, server: &Leaf, backend: u16) -> Snapshot {
         edge: None,
         oidc: None,
         drivers: Vec::new(),
+        tunnels: None,
     }
 }
 

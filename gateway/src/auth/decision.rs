@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portcullis_contract::identity::Holder;
 use portcullis_contract::snapshot::Mode;
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
@@ -121,11 +122,30 @@ fn certified(certificate: &ClientCertificate, config: &Config, now: i64) -> Resu
     {
         return deny(DenialReason::OtherGateway, format!("{identity} is not of this gateway"));
     }
-    let Some(name) = &identity.client else {
-        return deny(DenialReason::NotAClient, format!("{identity} is a replica, not a client"));
-    };
-    let Some(client) = config.clients.get(name) else {
-        return deny(DenialReason::UnknownClient, format!("{identity} is not among the gateway's clients"));
+    let (user, grant) = match &identity.holder {
+        Holder::Replica => {
+            return deny(DenialReason::NotAClient, format!("{identity} is a replica, not a client"));
+        }
+        Holder::Client(name) => {
+            let Some(client) = config.clients.get(name) else {
+                return deny(
+                    DenialReason::UnknownClient,
+                    format!("{identity} is not among the gateway's clients"),
+                );
+            };
+            let grant =
+                Grant { roles: client.roles.clone(), scopes: client.scopes.clone(), connector: false };
+            (client.user.clone(), grant)
+        }
+        Holder::Connector { namespace, tunnel } => {
+            if !config.has_tunnel(namespace, tunnel) {
+                return deny(
+                    DenialReason::UnknownClient,
+                    format!("{identity} is of no tunnel of the gateway"),
+                );
+            }
+            (format!("connector of {namespace}/{tunnel}"), Grant { connector: true, ..Grant::default() })
+        }
     };
     if now < certificate.not_before {
         return deny(DenialReason::NotYetValid, format!("the certificate of {identity} is not valid yet"));
@@ -134,8 +154,8 @@ fn certified(certificate: &ClientCertificate, config: &Config, now: i64) -> Resu
         return deny(DenialReason::Expired, format!("the certificate of {identity} has expired"));
     }
     Ok(Certified {
-        user: client.user.clone(),
-        grant: Grant { roles: client.roles.clone(), scopes: client.scopes.clone(), connector: false },
+        user,
+        grant,
         expires_at: certificate.not_after,
         proved: Proved {
             identity: identity.to_string(),

@@ -99,6 +99,7 @@ impl Plan {
             edge: None,
             oidc: None,
             drivers: Vec::new(),
+            tunnels: None,
         };
         let path = |name: &str| directory.path().join(name).display().to_string();
         let options = Options::parse_from([

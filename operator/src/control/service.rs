@@ -7,7 +7,7 @@ use portcullis_contract::control::control_server::Control as ControlApi;
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::control::report::Report as Said;
 use portcullis_contract::control::{Hello, Instruction, Redirect, Report, Snapshot};
-use portcullis_contract::identity::Identity;
+use portcullis_contract::identity::{Holder, Identity};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,7 @@ impl ControlService {
         let leaf = certificates.first().ok_or_else(|| Status::unauthenticated("no client certificate"))?;
         let identity =
             identity(leaf).ok_or_else(|| Status::unauthenticated("the certificate names no Gateway"))?;
-        if identity.trust_domain != self.trust_domain || identity.client.is_some() {
+        if identity.trust_domain != self.trust_domain || identity.holder != Holder::Replica {
             return Err(Status::permission_denied("the certificate names no Gateway of this operator"));
         }
         Ok(Key::new(identity.namespace, identity.gateway))
@@ -174,7 +174,7 @@ impl Call {
             }
             Some(Said::Rejected(it)) => session.rejected = Some((it.version, it.reason)),
             Some(Said::Surroundings(it)) => session.surroundings = Some(it.into()),
-            Some(Said::Hello(_)) | None => {}
+            Some(Said::Tunnel(_) | Said::Hello(_)) | None => {}
         });
         if news {
             self.service.queue.add(self.key.clone(), Urgency::Changed);

@@ -33,6 +33,7 @@ fn apply(shared: &Shared, clients: &[&str]) {
         edge: None,
         oidc: None,
         drivers: Vec::new(),
+        tunnels: None,
     }
     .to_json()
     .unwrap();

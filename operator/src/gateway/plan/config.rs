@@ -28,6 +28,7 @@ pub fn snapshot(accepted: &Accepted, settings: &Settings, certificates: &Certifi
         edge: accepted.access.edge.clone(),
         oidc: accepted.access.oidc.clone(),
         drivers: accepted.drivers.clone(),
+        tunnels: None,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What the leaves of a Gateway should say.
 
-use portcullis_contract::identity::Identity;
+use portcullis_contract::identity::{Holder, Identity};
 use portcullis_pki::{LeafProfile, Usage};
 use time::Duration;
 
@@ -10,12 +10,12 @@ use crate::settings::Settings;
 /// How long a replica's control certificate lives; renewed at two thirds.
 const CONTROL_LIFETIME: Duration = Duration::days(7);
 
-fn identity(accepted: &Accepted, settings: &Settings, client: Option<&str>) -> String {
+fn identity(accepted: &Accepted, settings: &Settings, holder: Holder) -> String {
     let identity = Identity {
         trust_domain: settings.trust_domain.clone(),
         namespace: accepted.key.namespace.clone(),
         gateway: accepted.key.name.clone(),
-        client: client.map(str::to_owned),
+        holder,
     };
     identity.to_string()
 }
@@ -50,7 +50,7 @@ pub(super) fn control(accepted: &Accepted, settings: &Settings) -> LeafProfile {
         usage: Usage::Client,
         dns_names: Vec::new(),
         ip_addresses: Vec::new(),
-        uris: vec![identity(accepted, settings, None)],
+        uris: vec![identity(accepted, settings, Holder::Replica)],
         lifetime: CONTROL_LIFETIME,
         renew_before: CONTROL_LIFETIME / 3,
     }
@@ -62,7 +62,7 @@ pub(super) fn client(accepted: &Accepted, settings: &Settings, caller: &Caller) 
         usage: Usage::Client,
         dns_names: Vec::new(),
         ip_addresses: Vec::new(),
-        uris: vec![identity(accepted, settings, Some(&caller.client.name))],
+        uris: vec![identity(accepted, settings, Holder::Client(caller.client.name.clone()))],
         lifetime: caller.lifetime,
         renew_before: caller.lifetime / 3,
     }
