@@ -26,12 +26,13 @@ use crate::fault::Fault;
 use crate::listener::{Connection, Origin};
 
 pub(crate) use dial::Dialer;
+pub(crate) use h2c::Place;
 pub(crate) use reply::Reply;
+pub(crate) use upgrade::Upgrade;
+pub(crate) use upload::Upload;
 pub(crate) use upstream::Upstream;
 
 use headers::Outgoing;
-use upgrade::Upgrade;
-use upload::Upload;
 
 /// Sends a request to its backend and returns the answer, or what broke.
 pub(crate) async fn forward(
@@ -59,10 +60,48 @@ pub(crate) async fn forward(
         };
         return Ok(upgrade.accept(&mut response, connection));
     }
+    Ok(incoming(response))
+}
+
+/// A response as the caller gets it.
+pub(crate) fn incoming(response: Response<Reply>) -> Response<Body> {
     let (mut parts, reply) = response.into_parts();
     headers::clean_response(&mut parts.headers);
     parts.version = Version::default();
-    Ok(Response::from_parts(parts, Body::from(reply)))
+    Response::from_parts(parts, Body::from(reply))
+}
+
+/// A visitor's request as it goes to a connector, over HTTP/2: upgrades as extended CONNECT (RFC 8441).
+pub(crate) fn to_connector(
+    principal: Option<&Principal>,
+    origin: &Origin,
+    request: Request<Incoming>,
+    upgrade: Option<&Upgrade>,
+) -> Result<Request<Upload>, Fault> {
+    let (mut parts, incoming) = request.into_parts();
+    let host = headers::host(&mut parts).flatten().ok_or(Fault::Malformed("the Host is none"))?;
+    let named = origin.host.as_ref().or(Some(&host));
+    let protocol = Protocol::H2c;
+    headers::clean_request(
+        &mut parts.headers,
+        Outgoing { protocol, principal, origin, host: named, certificate: None },
+    );
+    parts.headers.remove(header::EXPECT);
+    let mut outgoing = Request::new(());
+    *outgoing.method_mut() = parts.method;
+    *outgoing.uri_mut() =
+        headers::absolute_form(&host, &parts.uri).ok_or(Fault::Malformed("the Host is none"))?;
+    *outgoing.version_mut() = Version::HTTP_2;
+    let upload = match upgrade {
+        None => Upload::new(incoming, parts.version == Version::HTTP_2),
+        Some(upgrade) => {
+            *outgoing.method_mut() = Method::CONNECT;
+            outgoing.extensions_mut().insert(upgrade.protocol());
+            Upload::empty()
+        }
+    };
+    *outgoing.headers_mut() = parts.headers;
+    Ok(outgoing.map(|()| upload))
 }
 
 fn outgoing(

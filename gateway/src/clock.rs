@@ -23,6 +23,17 @@ impl Clock {
         }
     }
 
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    #[expect(clippy::disallowed_methods, reason = "this is the module that reads the wall clock")]
+    pub fn now_ms(&self) -> i64 {
+        match &self.fixed {
+            Some(fixed) => fixed.load(Ordering::Relaxed).saturating_mul(1000),
+            None => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+        }
+    }
+
     /// Seconds since 1970-01-01T00:00:00Z.
     #[expect(clippy::disallowed_methods, reason = "this is the module that reads the wall clock")]
     pub fn now(&self) -> i64 {

@@ -8,6 +8,7 @@ use tonic::Code;
 
 use crate::auth::Missing;
 use crate::body::Body;
+use crate::tunnel::TunnelFault;
 
 /// Why a request was not answered by what it was meant for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,16 @@ pub(crate) enum Fault {
     Broken { backend: Arc<str>, reason: String },
     /// The backend's protocol knows no upgrades.
     NoUpgrade { backend: Arc<str> },
+    /// The connection was opened for names of another kind.
+    Misdirected,
+    /// A visitor of a tunnel.
+    Tunnel(TunnelFault),
+}
+
+impl From<TunnelFault> for Fault {
+    fn from(fault: TunnelFault) -> Self {
+        Self::Tunnel(fault)
+    }
 }
 
 /// What a caller reads.
@@ -97,6 +108,8 @@ impl Fault {
             Self::Unreachable { .. } | Self::Broken { .. } => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout { .. } | Self::HeaderTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::NoUpgrade { .. } => StatusCode::NOT_IMPLEMENTED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Tunnel(fault) => fault.status(),
         }
     }
 
@@ -110,7 +123,8 @@ impl Fault {
                 Code::Unimplemented
             }
             Self::HeaderTooLarge => Code::ResourceExhausted,
-            Self::Malformed(_) => Code::InvalidArgument,
+            Self::Malformed(_) | Self::Misdirected => Code::InvalidArgument,
+            Self::Tunnel(fault) => fault.code(),
             Self::HeaderTimeout { .. } => Code::DeadlineExceeded,
             Self::NotReady
             | Self::Unverifiable
@@ -142,6 +156,8 @@ impl Fault {
             Self::HeaderTimeout { .. } => "The backend does not answer",
             Self::Broken { .. } => "The backend broke off",
             Self::NoUpgrade { .. } => "The backend cannot be upgraded to",
+            Self::Misdirected => "This connection is for another host",
+            Self::Tunnel(fault) => fault.title(),
         }
     }
 
@@ -177,6 +193,8 @@ impl Fault {
             Self::HeaderTimeout { backend } => {
                 format!("backend {backend}: no response header within its request timeout")
             }
+            Self::Misdirected => "Open a new connection for this host: which door a connection comes in by is decided by the name that it was opened for.".into(),
+            Self::Tunnel(fault) => fault.detail(),
             Self::NoUpgrade { backend } => {
                 format!("backend {backend}: WebSocket and other upgrades need a backend of protocol HTTP1")
             }
@@ -196,6 +214,8 @@ impl Fault {
             | Self::NotReady
             | Self::NoRoute
             | Self::HeaderTooLarge
+            | Self::Misdirected
+            | Self::Tunnel(_)
             | Self::Malformed(_) => None,
             Self::Unresolved { backend, .. }
             | Self::Unreachable { backend, .. }
@@ -240,6 +260,9 @@ impl Fault {
                 headers
                     .extend(HeaderValue::try_from(challenge).ok().map(|it| (header::WWW_AUTHENTICATE, it)));
             }
+            Self::Tunnel(fault) => {
+                headers.extend(fault.retry_after().map(|seconds| (header::RETRY_AFTER, seconds.into())));
+            }
             Self::Unverifiable | Self::NotReady => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
@@ -256,8 +279,17 @@ impl Fault {
         response
     }
 
+    /// Where it broke.
+    fn hop(&self) -> &'static str {
+        match self {
+            Self::Tunnel(fault) => fault.hop(),
+            _ if self.backend().is_some() => "backend",
+            _ => "gateway",
+        }
+    }
+
     fn problem(&self) -> String {
-        let hop = if self.backend().is_some() { "backend" } else { "gateway" };
+        let hop = self.hop();
         let mut problem = serde_json::json!({
             "title": self.title(),
             "status": self.status().as_u16(),

@@ -68,6 +68,7 @@ label! {
         Own => "own",
         Http1 => "http1",
         H2c => "h2c",
+        Tunnel => "tunnel",
         None => "none",
     }
 }

@@ -15,11 +15,12 @@ use crate::backend;
 use crate::body::Body;
 use crate::config::Config;
 use crate::fault::{Dialect, Fault};
-use crate::listener::{self, Connection};
+use crate::listener::{self, Connection, Door};
 use crate::login::{self, Page};
 use crate::metrics::RouteClass;
 use crate::route::has_dot_segment;
 use crate::shared::Shared;
+use crate::tunnel;
 
 /// Answers one request, whatever it is.
 pub(crate) async fn answer(
@@ -50,6 +51,15 @@ async fn handle(
 ) -> Result<Response<Body>, Fault> {
     let shared = &connection.shared;
     refuse_malformed(&request, shared.limits.header_count)?;
+    if let Some(config) = shared.config().as_ref()
+        && let Some(authority) = public_authority(connection, &request, config)?
+    {
+        *class = RouteClass::Tunnel;
+        if !connection.may_ask(config) {
+            return Err(Fault::UntrustedPeer);
+        }
+        return tunnel::visit(connection, request, config, &authority).await;
+    }
     let own = OwnService::find(request.uri().path());
     if own.is_some() {
         *class = RouteClass::Own;
@@ -66,6 +76,27 @@ async fn handle(
     match own {
         Some(own) => serve_own(connection, own, request, config).await,
         None => proxy(connection, request, config, class).await,
+    }
+}
+
+/// The public name that a request is for; None: it is for the gateway's own. A connection that was opened for names of one
+/// kind never carries a request for those of the other, since they are guarded in other ways.
+fn public_authority(
+    connection: &Connection,
+    request: &Request<Incoming>,
+    config: &Config,
+) -> Result<Option<String>, Fault> {
+    let Some(tunnels) = &config.tunnels else {
+        return if connection.door() == Door::Public { Err(Fault::Misdirected) } else { Ok(None) };
+    };
+    let authority = match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => request.headers().get(header::HOST).and_then(|host| host.to_str().ok()),
+    };
+    let public = authority.filter(|authority| tunnels.is_public(authority)).map(str::to_owned);
+    match (connection.door(), public) {
+        (Door::Public, None) | (Door::Own, Some(_)) => Err(Fault::Misdirected),
+        (_, public) => Ok(public),
     }
 }
 
@@ -127,7 +158,7 @@ async fn proxy(
 }
 
 /// Who is asking, or why nobody is let in.
-async fn identify<B>(
+pub(crate) async fn identify<B>(
     connection: &Connection,
     request: &Request<B>,
     config: &Arc<Config>,
@@ -147,7 +178,7 @@ fn denied(shared: &Shared, denial: &Denial) -> Fault {
     }
 }
 
-fn forbidden(shared: &Shared, missing: Missing) -> Fault {
+pub(crate) fn forbidden(shared: &Shared, missing: Missing) -> Fault {
     shared.metrics.denial(DenialReason::Forbidden);
     Fault::Forbidden { missing }
 }

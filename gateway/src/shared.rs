@@ -15,6 +15,7 @@ use crate::listener::Certificates;
 use crate::login::Codes;
 use crate::metrics::Metrics;
 use crate::shutdown::Lifeline;
+use crate::tunnel::Sessions;
 use crate::{api, driver, issuer, logging};
 
 /// One replica.
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     outside: Outside,
     pub(crate) pod: String,
     pub(crate) api: api::Api,
+    /// Connectors that are connected.
+    pub(crate) sessions: Sessions,
     /// Wakes whoever reads the certificate files.
     pub(crate) reread: Notify,
     config: ArcSwapOption<Config>,
@@ -57,6 +60,7 @@ impl Shared {
             },
             codes,
             api: api::Api::new(),
+            sessions: Sessions::default(),
             reread: Notify::new(),
             config: ArcSwapOption::empty(),
             changes,
@@ -83,7 +87,8 @@ impl Shared {
     pub(crate) fn apply(&self, version: String, json: &[u8]) -> Result<(), String> {
         let previous = self.config.load_full();
         let applied = Config::read(version, json, previous.as_deref(), &self.outside).and_then(|config| {
-            self.certificates.trust(&config.trust, config.mode)?;
+            let domain = config.tunnels.as_ref().map(|tunnels| tunnels.domain());
+            self.certificates.trust(&config.trust, config.mode, domain)?;
             Ok(Arc::new(config))
         });
         let config = applied.inspect_err(|reason| {
@@ -99,6 +104,11 @@ impl Shared {
         self.config.store(Some(config));
         self.changes.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// How many replicas there are, as far as this one knows.
+    pub(crate) fn replicas(&self) -> u32 {
+        1
     }
 
     /// How it gets on with the issuers and drivers of its configuration; None without one.

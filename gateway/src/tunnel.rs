@@ -4,7 +4,20 @@
 //! What must not live here: who is asking ([`crate::auth`]) and what a connector and a gateway say to each other
 //! (`portcullis-protocol`).
 
+mod admission;
+mod attached;
+mod fault;
 mod names;
+mod outbound;
 mod rate;
+mod session;
+mod sessions;
+mod visit;
 
-pub(crate) use names::{Tunnel, Tunnels};
+pub(crate) use admission::admit;
+pub(crate) use attached::Attached;
+pub(crate) use fault::TunnelFault;
+pub(crate) use names::Tunnels;
+pub(crate) use outbound::Outbound;
+pub(crate) use sessions::Sessions;
+pub(crate) use visit::visit;

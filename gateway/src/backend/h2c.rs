@@ -30,12 +30,12 @@ struct Lane {
 
 /// A request's place on its connection.
 #[derive(Debug)]
-pub(super) struct Place(Arc<AtomicUsize>);
+pub(crate) struct Place(Arc<AtomicUsize>);
 
 impl Place {
-    fn take(lane: &Lane) -> Self {
-        lane.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(&lane.in_flight))
+    pub(crate) fn take(in_flight: &Arc<AtomicUsize>) -> Self {
+        in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(in_flight))
     }
 }
 
@@ -63,7 +63,7 @@ impl Pool {
         let progress = request.body().progress();
         loop {
             let (mut lane, reused) = self.lane(times).await?;
-            let place = Place::take(&lane);
+            let place = Place::take(&lane.in_flight);
             let sent = within(times.response, progress.as_deref(), lane.sender.try_send_request(request));
             match sent.await.ok_or(SendError::TimedOut)? {
                 Ok(response) => return Ok(response.map(|body| Reply::h2c(body, place))),

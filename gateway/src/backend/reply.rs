@@ -30,7 +30,7 @@ impl Reply {
         reply
     }
 
-    pub(super) fn h2c(body: Incoming, place: Place) -> Self {
+    pub(crate) fn h2c(body: Incoming, place: Place) -> Self {
         Self { body, lease: None, upload: None, place: Some(place) }
     }
 

@@ -19,7 +19,7 @@ use crate::listener::Connection;
 const BUFFER: usize = 16 * 1024;
 
 /// An upgrade that a caller asked for.
-pub(super) struct Upgrade {
+pub(crate) struct Upgrade {
     caller: OnUpgrade,
     protocol: HeaderValue,
     over_h2: bool,
@@ -27,7 +27,7 @@ pub(super) struct Upgrade {
 
 impl Upgrade {
     /// Takes it out of the request, where there is one that can be passed on.
-    pub(super) fn take(request: &mut Request<Incoming>) -> Option<Self> {
+    pub(crate) fn take(request: &mut Request<Incoming>) -> Option<Self> {
         let over_h2 = request.method() == Method::CONNECT;
         let protocol = if over_h2 {
             HeaderValue::from_str(request.extensions().get::<Protocol>()?.as_str()).ok()?
@@ -35,6 +35,11 @@ impl Upgrade {
             asked_for(request)?
         };
         Some(Self { caller: hyper::upgrade::on(request), protocol, over_h2 })
+    }
+
+    /// As extended CONNECT names it.
+    pub(super) fn protocol(&self) -> Protocol {
+        Protocol::from(self.protocol.to_str().unwrap_or_default())
     }
 
     /// Asks a backend for the same.
@@ -51,7 +56,7 @@ impl Upgrade {
     }
 
     /// The backend agreed: tells the caller so, and carries bytes until either side ends or the connection is cut.
-    pub(super) fn accept(
+    pub(crate) fn accept(
         self,
         response: &mut Response<Reply>,
         connection: &Arc<Connection>,

@@ -22,7 +22,7 @@ const CONTINUE_TIME: Duration = Duration::from_secs(1);
 
 /// A request's body as it comes in. Trailers lose what callers may not claim.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(crate) struct Upload {
     body: Option<Incoming>,
     over_h2: bool,
     progress: Option<Arc<Progress>>,

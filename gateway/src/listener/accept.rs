@@ -10,9 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::certificates::Served;
-use super::connection::{Connection, Peer};
-use super::handshake::{Manner, handshake};
-use super::{connection, handshake};
+use super::connection::{Came, Connection, Peer};
+use super::handshake::{Manner, Spoken, handshake};
+use super::{connection, connector, handshake};
 use crate::metrics::HandshakeResult;
 use crate::shared::Shared;
 
@@ -103,8 +103,15 @@ async fn admit(stream: TcpStream, peer: SocketAddr, now: &Served, shared: &Arc<S
         Ok(shaken) => {
             shared.metrics.handshake(HandshakeResult::Ok);
             let peer = Peer { socket: peer, on_behalf_of: shaken.on_behalf_of };
-            let connection = Connection::new(shaken.chain, peer, now.mode, Arc::clone(shared));
-            connection::serve(shaken.transport, shaken.is_h2, connection, Arc::clone(&now.trust)).await;
+            let came = Came { chain: shaken.chain, peer, mode: now.mode, door: shaken.door };
+            let connection = Connection::new(came, Arc::clone(shared));
+            let trust = Arc::clone(&now.trust);
+            match shaken.spoken {
+                Spoken::Connector => connector::serve(shaken.transport, connection, trust, "tls").await,
+                spoken => {
+                    connection::serve(shaken.transport, spoken == Spoken::Http2, connection, trust).await;
+                }
+            }
         }
         Err(failure) => {
             shared.metrics.handshake(failure.result);

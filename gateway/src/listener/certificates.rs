@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use portcullis_contract::hostname::Hostname;
 use portcullis_contract::snapshot::Mode;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
+use super::connection::Door;
 use crate::auth::{Chain, fingerprint};
 use crate::login::Codes;
 use crate::metrics::Metrics;
@@ -24,12 +26,26 @@ use crate::metrics::Metrics;
 /// What new connections are shown.
 pub(crate) struct Served {
     /// None where connections come without TLS.
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) mode: Mode,
     /// Who must have signed a caller's certificate.
     pub(crate) trust: Arc<Trust>,
     /// SHA-256 of the certificate, 64 lower-case hexadecimal digits.
     pub(crate) fingerprint: String,
+}
+
+/// What the server name of a handshake picks from.
+pub(crate) struct Tls {
+    /// On the gateway's own names.
+    pub(super) own: Arc<ServerConfig>,
+    /// On public names, where there are any: nobody is asked for a certificate.
+    pub(super) public: Option<Public>,
+}
+
+/// The door for visitors of tunnels.
+pub(super) struct Public {
+    pub(super) domain: Hostname,
+    pub(super) config: Arc<ServerConfig>,
 }
 
 /// The server's certificate chain with the key that fits it.
@@ -114,10 +130,14 @@ impl Trust {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Parts {
     pair: Option<Arc<KeyPair>>,
     trust: Option<Arc<Trust>>,
+    /// Below which names are public.
+    domain: Option<Hostname>,
+    /// Shown on public names; without it, the server's own.
+    public_pair: Option<Arc<KeyPair>>,
 }
 
 /// The parts that came last, and the configuration made of them.
@@ -148,14 +168,26 @@ impl Certificates {
         self.served.borrow().as_ref().map(|served| Arc::clone(&served.trust))
     }
 
-    /// Lets new connections come in this mode, and checks them against these authorities.
-    pub(crate) fn trust(&self, authorities: &[CertificateDer<'static>], mode: Mode) -> Result<(), String> {
+    /// Lets new connections come in this mode, and checks them against these authorities; on names within `domain`
+    /// visitors are let in without a certificate.
+    pub(crate) fn trust(
+        &self,
+        authorities: &[CertificateDer<'static>],
+        mode: Mode,
+        domain: Option<&Hostname>,
+    ) -> Result<(), String> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if parts.trust.as_ref().is_some_and(|trust| trust.authorities == authorities && trust.mode == mode) {
+        let kept =
+            parts.trust.as_ref().filter(|trust| trust.authorities == authorities && trust.mode == mode);
+        if kept.is_some() && parts.domain.as_ref() == domain {
             return Ok(());
         }
-        let trust = Some(Arc::new(Trust::new(authorities, mode)?));
-        self.publish(Parts { pair: parts.pair.clone(), trust }, &mut parts)
+        let trust = match kept {
+            Some(trust) => Arc::clone(trust),
+            None => Arc::new(Trust::new(authorities, mode)?),
+        };
+        let next = Parts { trust: Some(trust), domain: domain.cloned(), ..parts.clone() };
+        self.publish(next, &mut parts)
     }
 
     /// Shows new connections this certificate.
@@ -163,16 +195,23 @@ impl Certificates {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         self.metrics.certificate_expiry.set(pair.not_after);
         self.codes.set_key(&pair.secret);
-        self.publish(Parts { pair: Some(Arc::new(pair)), trust: parts.trust.clone() }, &mut parts)
+        let next = Parts { pair: Some(Arc::new(pair)), ..parts.clone() };
+        self.publish(next, &mut parts)
+    }
+
+    /// Shows visitors of public names this certificate, or the server's own.
+    pub(crate) fn present_public(&self, pair: Option<KeyPair>) -> Result<(), String> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = Parts { public_pair: pair.map(Arc::new), ..parts.clone() };
+        self.publish(next, &mut parts)
     }
 
     /// Serves these parts from now on, or leaves everything as it is.
     fn publish(&self, next: Parts, parts: &mut Parts) -> Result<(), String> {
         if let (Some(pair), Some(trust)) = (&next.pair, &next.trust) {
-            let config =
-                server_config(pair, Arc::clone(&trust.verifier)).map_err(|error| error.to_string())?;
+            let tls = tls(pair, trust, &next).map_err(|error| error.to_string())?;
             self.served.send_replace(Some(Arc::new(Served {
-                tls: (trust.mode != Mode::Plaintext).then(|| Arc::new(config)),
+                tls: (trust.mode != Mode::Plaintext).then(|| Arc::new(tls)),
                 mode: trust.mode,
                 trust: Arc::clone(trust),
                 fingerprint: pair.fingerprint.clone(),
@@ -180,6 +219,27 @@ impl Certificates {
         }
         *parts = next;
         Ok(())
+    }
+}
+
+/// What the server name of a handshake picks from.
+fn tls(pair: &KeyPair, trust: &Trust, parts: &Parts) -> Result<Tls, rustls::Error> {
+    let mut own = server_config(pair, Arc::clone(&trust.verifier))?;
+    let Some(domain) = &parts.domain else { return Ok(Tls { own: Arc::new(own), public: None }) };
+    own.alpn_protocols.push(portcullis_protocol::ALPN.to_vec());
+    let public_pair = parts.public_pair.as_deref().unwrap_or(pair);
+    let config = Arc::new(server_config(public_pair, WebPkiClientVerifier::no_client_auth())?);
+    Ok(Tls { own: Arc::new(own), public: Some(Public { domain: domain.clone(), config }) })
+}
+
+impl Tls {
+    /// What a caller is shown who asks for this name, and the door that it comes in by.
+    pub(super) fn pick(&self, server_name: Option<&str>) -> (Door, &Arc<ServerConfig>) {
+        let name = server_name.and_then(|name| name.parse::<Hostname>().ok());
+        match (&self.public, name) {
+            (Some(public), Some(name)) if name.is_within(&public.domain) => (Door::Public, &public.config),
+            _ => (Door::Own, &self.own),
+        }
     }
 }
 

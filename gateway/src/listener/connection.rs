@@ -41,6 +41,7 @@ pub(crate) struct Connection {
     chain: Chain,
     peer: Peer,
     mode: Mode,
+    door: Door,
     origin: Origin,
     activity: Arc<Activity>,
     judgement: Mutex<Judgement>,
@@ -58,6 +59,25 @@ pub(crate) struct Peer {
     pub(super) socket: SocketAddr,
     /// Whom a trusted proxy says that it speaks for.
     pub(super) on_behalf_of: Option<SocketAddr>,
+}
+
+/// Which names a connection may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The gateway's own.
+    Own,
+    /// Those of tunnels: nobody was asked for a certificate.
+    Public,
+    /// Both: without TLS, there is no server name that says which.
+    Any,
+}
+
+/// How a connection came in.
+pub(super) struct Came {
+    pub(super) chain: Chain,
+    pub(super) peer: Peer,
+    pub(super) mode: Mode,
+    pub(super) door: Door,
 }
 
 /// The request that opened the WebSocket that a connection comes through.
@@ -104,25 +124,21 @@ pub(crate) struct Upgraded {
 }
 
 impl Connection {
-    pub(super) fn new(chain: Chain, peer: Peer, mode: Mode, shared: Arc<Shared>) -> Arc<Self> {
-        let origin = Origin::of(peer.on_behalf_of.unwrap_or(peer.socket), mode != Mode::Plaintext);
-        Self::make(chain, peer, mode, origin, None, shared)
+    pub(super) fn new(came: Came, shared: Arc<Shared>) -> Arc<Self> {
+        let peer = came.peer;
+        let origin = Origin::of(peer.on_behalf_of.unwrap_or(peer.socket), came.mode != Mode::Plaintext);
+        Self::make(came, origin, None, shared)
     }
 
     /// A connection through a WebSocket, which lives no longer than the one that the WebSocket is on.
     pub(super) fn through(through: Through) -> Arc<Self> {
         let (outer, origin) = (Arc::clone(&through.outer), through.origin.clone());
-        Self::make(Chain::default(), outer.peer, outer.mode, origin, Some(through), Arc::clone(&outer.shared))
+        let came = Came { chain: Chain::default(), peer: outer.peer, mode: outer.mode, door: Door::Own };
+        Self::make(came, origin, Some(through), Arc::clone(&outer.shared))
     }
 
-    fn make(
-        chain: Chain,
-        peer: Peer,
-        mode: Mode,
-        origin: Origin,
-        through: Option<Through>,
-        shared: Arc<Shared>,
-    ) -> Arc<Self> {
+    fn make(came: Came, origin: Origin, through: Option<Through>, shared: Arc<Shared>) -> Arc<Self> {
+        let Came { chain, peer, mode, door } = came;
         let parent = through.as_ref().map_or(&shared.lifeline.cut, |through| &through.outer.cut);
         Arc::new(Self {
             cut: parent.child_token(),
@@ -133,6 +149,7 @@ impl Connection {
             chain,
             peer,
             mode,
+            door,
             origin,
             through,
             shared,
@@ -214,7 +231,24 @@ impl Connection {
         self.chain().certificate.as_ref()
     }
 
-    pub(super) fn peer(&self) -> SocketAddr {
+    pub(crate) fn door(&self) -> Door {
+        self.door
+    }
+
+    /// Whether nobody comes in this way without a certificate.
+    fn demands_certificate(&self) -> bool {
+        self.mode == Mode::MutualTls && self.door != Door::Public
+    }
+
+    /// Whether one of these authorities signed what the caller has shown, where it had to show something.
+    pub(super) fn is_vouched_for(&self, trust: &Trust) -> bool {
+        match self.certificate() {
+            None => !self.demands_certificate(),
+            Some(_) => trust.vouches_for(self.chain(), self.shared.clock.now()),
+        }
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
         self.peer.on_behalf_of.unwrap_or(self.peer.socket)
     }
 
@@ -287,7 +321,7 @@ impl Connection {
     fn stands(&self, config: &Arc<Config>) -> bool {
         match &self.through {
             Some(through) => self.principal(config, &through.carried).is_ok(),
-            None if self.certificate().is_none() => config.mode != Mode::MutualTls,
+            None if self.certificate().is_none() => !self.demands_certificate(),
             None => {
                 let evidence = Evidence { certificate: self.certificate(), ..Evidence::default() };
                 auth::decide(&evidence, config, self.now()).is_ok()
@@ -300,7 +334,7 @@ impl Connection {
         let until = match (&self.through, self.certificate()) {
             (Some(through), _) => through.expires_at.saturating_add(through.grace),
             (None, Some(certificate)) => certificate.not_after,
-            (None, None) if self.mode == Mode::MutualTls => return Duration::ZERO,
+            (None, None) if self.demands_certificate() => return Duration::ZERO,
             (None, None) => return Duration::MAX,
         };
         let seconds = until.saturating_sub(self.shared.clock.now()).saturating_add(1);

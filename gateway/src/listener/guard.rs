@@ -53,7 +53,7 @@ impl<'a> Guard<'a> {
         if Arc::ptr_eq(&trust, &self.trust) {
             return true;
         }
-        let holds = trust.vouches_for(self.connection.chain(), shared.clock.now());
+        let holds = self.connection.is_vouched_for(&trust);
         self.trust = trust;
         if !holds {
             tracing::info!(peer = %self.connection.peer(), "cut: the caller's authority is no longer trusted");

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{CertificateError, ServerConfig};
+use rustls::CertificateError;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::certificates::Tls;
+use super::connection::Door;
 use super::proxy;
 use super::transport::{Sniffed, Transport};
 use crate::auth::Chain;
@@ -39,17 +42,37 @@ pub(super) struct Failure {
 /// A connection that may ask.
 pub(super) struct Shaken {
     pub(super) transport: Transport,
-    pub(super) is_h2: bool,
+    pub(super) spoken: Spoken,
+    pub(super) door: Door,
     /// What the caller has shown.
     pub(super) chain: Chain,
     /// Whom a trusted proxy says that it speaks for.
     pub(super) on_behalf_of: Option<SocketAddr>,
 }
 
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    Http1,
+    Http2,
+    /// A connector's greeting.
+    Connector,
+}
+
+impl Spoken {
+    fn of_alpn(protocol: Option<&[u8]>) -> Self {
+        match protocol {
+            Some(b"h2") => Self::Http2,
+            Some(portcullis_protocol::ALPN) => Self::Connector,
+            _ => Self::Http1,
+        }
+    }
+}
+
 /// How a connection begins.
 pub(super) struct Manner {
     /// None: without TLS.
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Option<Arc<Tls>>,
     /// With a PROXY protocol header before all else.
     pub(super) proxy_protocol: bool,
 }
@@ -73,21 +96,19 @@ async fn shake(mut stream: TcpStream, manner: Manner) -> Result<Shaken, Failure>
         let (stream, is_h2) = Sniffed::read(stream).await.map_err(Failure::other)?;
         return Ok(Shaken {
             transport: Transport::Plain(stream),
-            is_h2,
+            spoken: if is_h2 { Spoken::Http2 } else { Spoken::Http1 },
+            door: Door::Any,
             chain: Chain::default(),
             on_behalf_of,
         });
     };
-    let stream = shake_tls(stream, config).await?;
+    let (stream, door) = shake_tls(stream, &config).await?;
     let (_, tls) = stream.get_ref();
-    let (chain, is_h2) = (Chain::read(tls.peer_certificates()), tls.alpn_protocol() == Some(b"h2"));
-    Ok(Shaken { transport: Transport::Tls(Box::new(stream)), is_h2, chain, on_behalf_of })
+    let (chain, spoken) = (Chain::read(tls.peer_certificates()), Spoken::of_alpn(tls.alpn_protocol()));
+    Ok(Shaken { transport: Transport::Tls(Box::new(stream)), spoken, door, chain, on_behalf_of })
 }
 
-async fn shake_tls(
-    mut stream: TcpStream,
-    config: Arc<ServerConfig>,
-) -> Result<TlsStream<TcpStream>, Failure> {
+async fn shake_tls(mut stream: TcpStream, tls: &Tls) -> Result<(TlsStream<TcpStream>, Door), Failure> {
     let mut first = [0];
     match stream.peek(&mut first).await.map_err(Failure::other)? {
         1.. if first[0] == HANDSHAKE_RECORD => {}
@@ -100,11 +121,16 @@ async fn shake_tls(
             return Err(Failure { result: HandshakeResult::NotTls, error, stream: Some(stream) });
         }
     }
-    TlsAcceptor::from(config).accept(stream).into_fallible().await.map_err(|(error, stream)| Failure {
-        result: classify(&error),
-        error,
-        stream: Some(stream),
-    })
+    let failed = |(error, stream)| Failure { result: classify(&error), error, stream };
+    let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
+    let begun = match (&mut acceptor).await {
+        Ok(begun) => begun,
+        Err(error) => return Err(failed((error, acceptor.take_io()))),
+    };
+    let (door, config) = tls.pick(begun.client_hello().server_name());
+    let accepted = begun.into_stream(Arc::clone(config)).into_fallible().await;
+    let stream = accepted.map_err(|(error, stream)| failed((error, Some(stream))))?;
+    Ok((stream, door))
 }
 
 impl Failure {

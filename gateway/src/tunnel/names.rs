@@ -95,6 +95,10 @@ impl Tunnels {
         Ok(())
     }
 
+    pub(crate) fn domain(&self) -> &Hostname {
+        &self.domain
+    }
+
     pub(crate) fn all(&self) -> &[Arc<Tunnel>] {
         &self.all
     }

@@ -48,7 +48,7 @@ fn connection() -> Arc<Connection> {
     let certificate = Some(auth::ClientCertificate::for_test(identity, 100, 200));
     let chain = Chain { certificate, ..Chain::default() };
     let peer = Peer { socket: SocketAddr::from(([127, 0, 0, 1], 1)), on_behalf_of: None };
-    Connection::new(chain, peer, Mode::MutualTls, Arc::new(shared))
+    Connection::new(Came { chain, peer, mode: Mode::MutualTls, door: Door::Own }, Arc::new(shared))
 }
 
 fn ask(connection: &Connection) -> Verdict {

@@ -1,0 +1,123 @@
+//! Bodies on their way through: an end that was none is an error on both sides, and never looks whole.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An HTTP/2 stream that was reset before its end, which hyper takes for an end where the reset says CANCEL or NO_ERROR.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream was reset before its end")]
+struct CutShort;
+
+/// A body as it comes in.
+#[derive(Debug)]
+pub(super) struct Passing {
+    body: Incoming,
+    over_h2: bool,
+}
+
+impl Passing {
+    pub(super) fn new(body: Incoming, over_h2: bool) -> Self {
+        Self { body, over_h2 }
+    }
+}
+
+impl Body for Passing {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) && self.over_h2 && !self.body.is_end_stream() {
+            return Poll::Ready(Some(Err(CutShort.into())));
+        }
+        polled.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer to the gateway.
+pub(super) enum Reply {
+    Empty,
+    /// An endpoint's. The request counts as in flight until it is dropped.
+    Endpoint {
+        body: Passing,
+        _in_flight: InFlight,
+    },
+    /// Of the control stream: open for as long as requests are wanted.
+    Control(Pin<Box<WaitForCancellationFutureOwned>>),
+}
+
+impl Reply {
+    /// Ends when the token is cancelled.
+    pub(super) fn until(token: CancellationToken) -> Self {
+        Self::Control(Box::pin(token.cancelled_owned()))
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Endpoint { body, .. } => Pin::new(body).poll_frame(cx),
+            Self::Control(cancelled) => cancelled.as_mut().poll(cx).map(|()| None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Endpoint { body, .. } => body.is_end_stream(),
+            Self::Control(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Endpoint { body, .. } => body.size_hint(),
+            Self::Control(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A request in flight, until dropped.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    pub(super) fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,147 @@
+//! A visitor's request: who may come, which connector takes it, and the answer back, all of it streamed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use portcullis_contract::snapshot::Auth;
+use portcullis_protocol::carried;
+
+use super::fault::TunnelFault;
+use super::names::Tunnel;
+use super::outbound::Outbound;
+use super::session::Session;
+use crate::auth::{Carried, Principal};
+use crate::backend::{self, Place, Reply, Upgrade};
+use crate::body::Body;
+use crate::config::Config;
+use crate::fault::Fault;
+use crate::listener::{Connection, Origin};
+use crate::service::{forbidden, identify};
+use crate::shared::Shared;
+
+/// How long a visitor waits for a connector that is just being connected: a rolling update, a reconnect.
+const COMEBACK: Duration = Duration::from_secs(1);
+
+/// Answers a visitor of a public name.
+pub(crate) async fn visit(
+    connection: &Arc<Connection>,
+    mut request: Request<Incoming>,
+    config: &Arc<Config>,
+    authority: &str,
+) -> Result<Response<Body>, Fault> {
+    let tunnels = config.tunnels.as_ref().ok_or(TunnelFault::Nothing)?;
+    let tunnel = tunnels.find(authority).ok_or(TunnelFault::Nothing)?;
+    if !tunnel.enabled {
+        return Err(TunnelFault::Off.into());
+    }
+    let origin = connection.origin(request.headers(), config);
+    let principal = admit(connection, tunnel, config, &origin, &request).await?;
+    if tunnel.auth != Auth::None {
+        Carried::strip(request.headers_mut(), config);
+    }
+    let upgrade = Upgrade::take(&mut request);
+    let outgoing = backend::to_connector(principal.as_deref(), &origin, request, upgrade.as_ref())?;
+    let mut outgoing = outgoing.map(Outbound::Visitor);
+    let headers = outgoing.headers_mut();
+    headers.remove(carried::FAULT);
+    let uid = HeaderValue::from_str(&tunnel.uid).map_err(|_| Fault::Malformed("the tunnel's uid is none"))?;
+    headers.insert(carried::TUNNEL, uid);
+    let (response, place) = send(&connection.shared, tunnel, outgoing).await?;
+    answer(response, place, upgrade, connection)
+}
+
+/// Whether the visitor may come in; who it is, where that matters.
+async fn admit(
+    connection: &Arc<Connection>,
+    tunnel: &Tunnel,
+    config: &Arc<Config>,
+    origin: &Origin,
+    request: &Request<Incoming>,
+) -> Result<Option<Arc<Principal>>, Fault> {
+    let address = origin.address.to_str().ok().and_then(|text| text.parse().ok());
+    if !tunnel.takes_from(address) {
+        return Err(TunnelFault::Address.into());
+    }
+    if let Some(Err(seconds)) = tunnel.bucket.as_ref().map(|bucket| bucket.take()) {
+        return Err(TunnelFault::Often { seconds }.into());
+    }
+    let principal = match tunnel.auth {
+        Auth::None => None,
+        Auth::Required | Auth::Optional => Some(identify(connection, request, config).await?),
+    };
+    if let Some(principal) = &principal {
+        let meets = principal.meets(&tunnel.requires, request.method());
+        meets.map_err(|missing| forbidden(&connection.shared, missing))?;
+    }
+    if !tunnel.lets_through(request.method(), request.uri().path()) {
+        return Err(TunnelFault::Path.into());
+    }
+    Ok(principal)
+}
+
+/// Sends it through the least busy connector; where that turns out to be gone and nothing was sent, through another one.
+async fn send(
+    shared: &Shared,
+    tunnel: &Tunnel,
+    mut request: Request<Outbound>,
+) -> Result<(Response<Incoming>, Place), Fault> {
+    let mut session = connector(shared, tunnel).await?;
+    loop {
+        match session.send(request).await {
+            Ok(sent) => return Ok(sent),
+            Err(mut failed) => match failed.take_message() {
+                Some(unsent) => request = unsent,
+                None => {
+                    let error = failed.into_error();
+                    tracing::info!(tunnel = %tunnel.label, error = &error as &dyn std::error::Error, "a connector broke off");
+                    return Err(TunnelFault::Lost.into());
+                }
+            },
+        }
+        session = connector(shared, tunnel).await?;
+    }
+}
+
+/// The connector that takes the next request.
+async fn connector(shared: &Shared, tunnel: &Tunnel) -> Result<Arc<Session>, Fault> {
+    if let Some(session) = shared.sessions.pick(&tunnel.uid) {
+        return Ok(session);
+    }
+    let mut changes = shared.sessions.changes();
+    let coming = async {
+        loop {
+            if let Some(session) = shared.sessions.pick(&tunnel.uid) {
+                return session;
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let full = !shared.sessions.of(&tunnel.uid).is_empty();
+    match tokio::time::timeout(COMEBACK, coming).await {
+        Ok(session) => Ok(session),
+        Err(_) if full => Err(TunnelFault::Full.into()),
+        Err(_) => Err(TunnelFault::Offline.into()),
+    }
+}
+
+fn answer(
+    mut response: Response<Incoming>,
+    place: Place,
+    upgrade: Option<Upgrade>,
+    connection: &Arc<Connection>,
+) -> Result<Response<Body>, Fault> {
+    if let Some(fault) = carried::Fault::read(response.headers()) {
+        return Err(TunnelFault::Endpoint(fault).into());
+    }
+    response.headers_mut().remove(carried::TUNNEL);
+    let switched = response.status() == StatusCode::OK;
+    let mut response = response.map(|body| Reply::h2c(body, place));
+    match upgrade {
+        Some(upgrade) if switched => Ok(upgrade.accept(&mut response, connection)),
+        _ => Ok(backend::incoming(response)),
+    }
+}

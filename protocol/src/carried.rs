@@ -1,0 +1,86 @@
+//! What requests between gateway and connector say beside the visitor's own words. Neither side passes any of it on.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The uid of the tunnel that a request is for.
+pub const TUNNEL: HeaderName = HeaderName::from_static("portcullis-tunnel");
+/// In a connector's answer: why the endpoint did not give one ([`Fault`]).
+pub const FAULT: HeaderName = HeaderName::from_static("portcullis-fault");
+/// The path of the stream of instructions.
+pub const CONTROL: &str = "/portcullis.tunnel.v1/control";
+/// The path that answers at once with nothing: what a round trip takes.
+pub const PING: &str = "/portcullis.tunnel.v1/ping";
+
+/// Why an endpoint did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No connection: refused, no route, its name does not resolve.
+    Unreachable,
+    /// The connection took longer than it may.
+    ConnectTimeout,
+    /// The response's header took longer than it may.
+    HeaderTimeout,
+    /// It closed, reset or spoke nonsense before its response's header was complete.
+    Broken,
+    /// It does not switch protocols.
+    NoUpgrade,
+    /// The connector does not serve the tunnel, or not to this endpoint.
+    NotServed,
+}
+
+impl Fault {
+    const ALL: [Self; 6] = [
+        Self::Unreachable,
+        Self::ConnectTimeout,
+        Self::HeaderTimeout,
+        Self::Broken,
+        Self::NoUpgrade,
+        Self::NotServed,
+    ];
+
+    /// The fault's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::HeaderTimeout => "header-timeout",
+            Self::Broken => "broken",
+            Self::NoUpgrade => "no-upgrade",
+            Self::NotServed => "not-served",
+        }
+    }
+
+    /// As a header has it.
+    pub fn header(self) -> HeaderValue {
+        HeaderValue::from_static(self.as_str())
+    }
+
+    /// The fault in a connector's answer. One that is not known counts as [`Fault::Broken`].
+    pub fn read(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(FAULT)?;
+        Some(Self::ALL.into_iter().find(|fault| value == fault.as_str()).unwrap_or(Self::Broken))
+    }
+}
+
+/// Whether a name is one of these, and nobody else's to send.
+pub fn is_reserved(name: &HeaderName) -> bool {
+    *name == TUNNEL || *name == FAULT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_read_back_and_an_unknown_one_counts_as_broken() {
+        for fault in Fault::ALL {
+            let headers = HeaderMap::from_iter([(FAULT, fault.header())]);
+            assert_eq!(Fault::read(&headers), Some(fault));
+        }
+        assert_eq!(
+            Fault::read(&HeaderMap::from_iter([(FAULT, HeaderValue::from_static("new"))])),
+            Some(Fault::Broken)
+        );
+        assert_eq!(Fault::read(&HeaderMap::new()), None);
+    }
+}
