@@ -22,6 +22,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use credentials::Credentials;
 pub use settings::{Error, Settings};
 
 use links::Links;
@@ -37,7 +38,12 @@ const CONNECTIONS: usize = 2;
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Error> {
     let settings = Arc::new(settings);
     let services = Arc::new(Services::new(&settings)?);
-    let links = Arc::new(Links::new(Arc::clone(&settings), services));
+    // Whoever drops this future ends all that it has begun.
+    let cut = CancellationToken::new();
+    let _cut = cut.clone().drop_guard();
+    let stop = stop.child_token();
+    let _stop = stop.clone().drop_guard();
+    let links = Arc::new(Links::new(Arc::clone(&settings), services, cut));
     let tasks = TaskTracker::new();
     if let Some(address) = settings.health_listen {
         let listener = health::bind(address).await?;

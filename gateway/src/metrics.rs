@@ -84,7 +84,8 @@ label! {
     }
 }
 
-const ROUTES: [RouteClass; 4] = [RouteClass::Own, RouteClass::Http1, RouteClass::H2c, RouteClass::None];
+const ROUTES: [RouteClass; 5] =
+    [RouteClass::Own, RouteClass::Http1, RouteClass::H2c, RouteClass::Tunnel, RouteClass::None];
 const STATUSES: [StatusClass; 5] = [
     StatusClass::Informational,
     StatusClass::Success,
@@ -135,6 +136,8 @@ pub(crate) struct Metrics {
     pub(crate) snapshots_rejected: Counter,
     pub(crate) certificate_expiry: Gauge,
     pub(crate) control_connected: Gauge,
+    pub(crate) connectors: Gauge,
+    pub(crate) connectors_refused: Counter,
 }
 
 impl Metrics {
@@ -175,6 +178,8 @@ impl Metrics {
             snapshots_rejected: Counter::default(),
             certificate_expiry: Gauge::default(),
             control_connected: Gauge::default(),
+            connectors: Gauge::default(),
+            connectors_refused: Counter::default(),
             registry: Registry::default(),
         };
         registry.register("connections_open", "Connections of callers", metrics.connections_open.clone());
@@ -204,6 +209,12 @@ impl Metrics {
             "control_connected",
             "Whether the operator's control channel is attached",
             metrics.control_connected.clone(),
+        );
+        registry.register("connectors", "Connectors that are connected", metrics.connectors.clone());
+        registry.register(
+            "connectors_refused",
+            "Connectors that were told why they are not let in",
+            metrics.connectors_refused.clone(),
         );
         Self { registry, ..metrics }
     }

@@ -17,4 +17,5 @@ mod plaintext;
 mod streams;
 mod support;
 mod tokens;
+mod tunnels;
 mod upgrade;

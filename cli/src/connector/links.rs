@@ -50,7 +50,7 @@ enum NoLink {
 }
 
 impl Links {
-    pub(super) fn new(settings: Arc<Settings>, services: Arc<Services>) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, services: Arc<Services>, cut: CancellationToken) -> Self {
         Self {
             dialer: Dialer::new(Arc::clone(&settings)),
             settings,
@@ -60,7 +60,7 @@ impl Links {
             serving: TaskTracker::new(),
             open: Mutex::default(),
             leaving: CancellationToken::new(),
-            cut: CancellationToken::new(),
+            cut,
         }
     }
 

@@ -46,6 +46,7 @@ pub(crate) async fn admit<S: AsyncRead + AsyncWrite + Unpin>(
         Err(refusal) => {
             let (peer, code) = (connection.peer(), refusal.code().as_str_name());
             tracing::info!(%peer, code, reason = %refusal.message, "connector refused");
+            connection.shared.metrics.connectors_refused.inc();
             (None, Err(refusal))
         }
     };

@@ -43,6 +43,7 @@ impl Attached {
             version: hello.binary_version.chars().take(64).collect(),
         };
         tracing::info!(connector = %facts.connector, identity = %facts.identity, remote = %facts.remote, transport, "connector connected");
+        shared.metrics.connectors.inc();
         let config = shared.config();
         let tunnels = config.as_ref().and_then(|config| config.tunnels.as_deref());
         let (session, told) = shared.sessions.enter(facts, hello.offers, sender, ended.clone(), tunnels);
@@ -68,6 +69,7 @@ impl Drop for Attached {
     fn drop(&mut self) {
         self.ended.cancel();
         self.shared.sessions.leave(&self.session);
+        self.shared.metrics.connectors.dec();
         tracing::info!(connector = %self.session.facts.connector, "connector gone");
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod idp;
 pub(crate) mod operator;
 pub(crate) mod pki;
 pub(crate) mod signer;
+pub(crate) mod tunnel;
 
 use std::time::Duration;
 

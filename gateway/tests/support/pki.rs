@@ -30,7 +30,11 @@ fn leaf(authority: &Authority, usage: Usage, uri: &str, issued: OffsetDateTime) 
     let profile = LeafProfile {
         common_name: "test".to_owned(),
         usage,
-        dns_names: if usage == Usage::Server { vec!["localhost".to_owned()] } else { Vec::new() },
+        dns_names: if usage == Usage::Server {
+            vec!["localhost".to_owned(), "*.t.example.com".to_owned()]
+        } else {
+            Vec::new()
+        },
         ip_addresses: Vec::new(),
         uris: vec![uri.to_owned()],
         lifetime: Duration::days(7),

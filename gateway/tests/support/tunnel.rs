@@ -1,0 +1,153 @@
+//! Tunnels of a gateway, and the real connectors that serve them, in this process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_cli::connector::{Credentials, Settings};
+use portcullis_contract::files;
+use portcullis_contract::snapshot::{self, Auth, TunnelAccess, Upstream};
+use portcullis_contract::tunnel::Offer;
+use portcullis_pki::{Authority, Leaf};
+use rustls::pki_types::ServerName;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::caller::{Body, Http1, Http2};
+use super::door::Plan;
+use super::{Answer, Door, body, eventually, pki};
+
+/// A public name of the tunnel `web`.
+pub(crate) const WEB: &str = "web.t.example.com";
+
+/// Tunnel `shop/NAME`, open to everybody, at `NAME.t.example.com`.
+pub(crate) fn tunnel(name: &str, endpoint: &str) -> snapshot::Tunnel {
+    snapshot::Tunnel {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        uid: format!("uid-of-{name}"),
+        hostnames: vec![format!("{name}.t.example.com")],
+        endpoint: endpoint.to_owned(),
+        upstream: Upstream::default(),
+        enabled: true,
+        access: TunnelAccess { auth: Auth::None, ..TunnelAccess::default() },
+    }
+}
+
+pub(crate) fn http(address: SocketAddr) -> String {
+    format!("http://localhost:{}", address.port())
+}
+
+/// What a gateway with these tunnels is started with.
+pub(crate) fn plan(tunnels: Vec<snapshot::Tunnel>) -> Plan {
+    let mut plan = Plan::new(Vec::new());
+    plan.snapshot.tunnels = Some(snapshot::Tunnels {
+        domain: "t.example.com".to_owned(),
+        certificate_dir: None,
+        service: String::new(),
+        peers: Vec::new(),
+        tunnels,
+    });
+    plan
+}
+
+/// A certificate for a connector of `shop/NAME` alone.
+pub(crate) fn certificate(authority: &Authority, name: &str) -> Leaf {
+    pki::client_with_uri(
+        authority,
+        &format!("spiffe://cluster.local/ns/shop/gateway/door/tunnel/shop/{name}"),
+    )
+}
+
+/// A connector at work, until dropped.
+pub(crate) struct Connector {
+    stop: CancellationToken,
+    task: AbortOnDropHandle<()>,
+    pub(crate) directory: TempDir,
+}
+
+/// What a connector of `shop/NAME` is started with.
+pub(crate) async fn settings(door: &Door, name: &str, endpoint: &str, shown: &Leaf) -> (Settings, TempDir) {
+    let directory = TempDir::new().unwrap();
+    let write = |file: &str, text: &str| std::fs::write(directory.path().join(file), text).unwrap();
+    write(files::SERVER_CA, &door.server_ca.certificate_pem);
+    write(files::SERVER_CERTIFICATE, &shown.certificate_pem);
+    write(files::SERVER_KEY, shown.key.expose());
+    let settings = Settings {
+        gateway: format!("https://localhost:{}", door.address.port()).parse().unwrap(),
+        id: format!("{:016x}", rand::random::<u64>()),
+        credentials: Credentials { folder: Some(directory.path().to_owned()), token_file: None },
+        offers: vec![Offer {
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+            endpoints: vec![endpoint.to_owned()],
+        }],
+        endpoint_tls: Arc::new(pki::client_config(&door.server_ca, None, "http/1.1")),
+        websocket: false,
+        health_listen: None,
+        drain: Duration::from_secs(5),
+    };
+    (settings, directory)
+}
+
+impl Connector {
+    pub(crate) fn run(settings: Settings, directory: TempDir) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task =
+            tokio::spawn(async move { portcullis_cli::connector::run(settings, stopped).await.unwrap() });
+        Self { stop, task: AbortOnDropHandle::new(task), directory }
+    }
+
+    /// One with a certificate for this tunnel; returns when the gateway has it.
+    pub(crate) async fn start(door: &Door, name: &str, endpoint: &str) -> Self {
+        let before = door.metric("portcullis_gateway_connectors").await;
+        let (settings, directory) = settings(door, name, endpoint, &certificate(&door.client_ca, name)).await;
+        let connector = Self::run(settings, directory);
+        door.counted("portcullis_gateway_connectors", before + 1.0).await;
+        connector
+    }
+
+    /// The polite end.
+    pub(crate) async fn finish(self) {
+        self.stop.cancel();
+        super::soon("the connector stops", self.task).await.unwrap();
+    }
+}
+
+/// A visitor's TLS to a public name.
+pub(crate) async fn tls(door: &Door, name: &str, alpn: &str) -> TlsStream<TcpStream> {
+    let config = pki::client_config(&door.server_ca, None, alpn);
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, door.tcp().await).await.unwrap()
+}
+
+pub(crate) async fn http1(door: &Door, name: &str) -> Http1 {
+    Http1::new(tls(door, name, "http/1.1").await).await
+}
+
+pub(crate) async fn http2(door: &Door, name: &str) -> Http2 {
+    Http2::new(tls(door, name, "h2").await).await
+}
+
+/// A GET for a public name.
+pub(crate) fn get(name: &str, path: &str) -> http::Request<Body> {
+    http::Request::get(path).header("host", name).body(body("")).unwrap()
+}
+
+/// What a visitor of the name gets, on a new connection.
+pub(crate) async fn visit(door: &Door, name: &str, path: &str) -> Answer {
+    http1(door, name).await.ask(get(name, path)).await
+}
+
+/// Waits until visitors get this status.
+pub(crate) async fn answers(door: &Door, name: &str, status: u16) {
+    eventually(&format!("{name} answers {status}"), || async {
+        visit(door, name, "/").await.status == status
+    })
+    .await;
+}

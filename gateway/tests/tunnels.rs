@@ -1,0 +1,420 @@
+//! Tunnels: real connectors dial in, and visitors of public names reach what is next to them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper_util::rt::TokioIo;
+use portcullis_contract::snapshot::{Auth, RateLimit};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::support::backend::reply;
+use crate::support::caller::{Answer, Body, Error};
+use crate::support::tunnel::{
+    Connector, WEB, answers, certificate, get, http, http1, http2, plan, settings, tls, tunnel, visit,
+};
+use crate::support::{Backend, Seen, body, eventually, pki, request, soon};
+
+/// What `to_own` and the like need: a gateway, an echo, and a connector between.
+async fn web() -> (crate::support::Door, Backend, Connector) {
+    let echo = Backend::echo().await;
+    let door = plan(vec![tunnel("web", &http(echo.address))]).start().await;
+    let connector = Connector::start(&door, "web", &http(echo.address)).await;
+    (door, echo, connector)
+}
+
+fn piecewise() -> (mpsc::Sender<Result<Frame<Bytes>, Error>>, Body) {
+    let (pieces, stream) = mpsc::channel(1);
+    (pieces, StreamBody::new(ReceiverStream::new(stream)).boxed())
+}
+
+#[tokio::test]
+async fn a_request_arrives_as_it_was_sent_whichever_version_of_http_it_came_by() {
+    let (door, _echo, _connector) = web().await;
+    let sent = || {
+        let mut request = Request::patch("/a/b?x=1&x=2&y=%20").body(body("the body")).unwrap();
+        let headers = request.headers_mut();
+        for (name, value) in [
+            ("host", WEB),
+            ("x-a", "1"),
+            ("x-a", "2"),
+            ("x-portcullis-user", "evil"),
+            ("portcullis-tunnel", "evil"),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        request
+    };
+    let answers = [http1(&door, WEB).await.ask(sent()).await, http2(&door, WEB).await.ask(sent()).await];
+    for answer in answers {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let seen: Seen = answer.json();
+        assert_eq!(
+            (seen.method.as_str(), seen.uri.as_str(), seen.body.as_str()),
+            ("PATCH", "/a/b?x=1&x=2&y=%20", "the body")
+        );
+        assert_eq!(seen.all("x-a"), ["1", "2"]);
+        assert_eq!(seen.all("host"), [WEB]);
+        assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"]);
+        assert_eq!(seen.all("x-forwarded-proto"), ["https"]);
+        assert!(seen.all("x-portcullis-user").is_empty() && seen.all("portcullis-tunnel").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn bodies_and_trailers_stream_both_ways() {
+    let mirror = Backend::new(|request| async move {
+        Ok::<_, Error>(Response::new(request.into_body().map_err(Into::into).boxed()))
+    })
+    .await;
+    for scheme in ["http", "h2c"] {
+        let endpoint = format!("{scheme}://localhost:{}", mirror.address.port());
+        let door = plan(vec![tunnel("web", &endpoint)]).start().await;
+        let _connector = Connector::start(&door, "web", &endpoint).await;
+        let (pieces, body) = piecewise();
+        let sent =
+            Request::post("/a").header("host", WEB).header("te", "trailers").header("trailer", "x-end");
+        pieces.send(Ok(Frame::data(Bytes::from_static(b"first")))).await.unwrap();
+        let mut response = http2(&door, WEB).await.send(sent.body(body).unwrap()).await.unwrap();
+        let next = soon("a frame", response.body_mut().frame()).await.unwrap().unwrap();
+        assert_eq!(next.into_data().unwrap(), "first");
+        pieces.send(Ok(Frame::data(Bytes::from_static(b"second")))).await.unwrap();
+        let next = soon("a frame", response.body_mut().frame()).await.unwrap().unwrap();
+        assert_eq!(next.into_data().unwrap(), "second");
+        let trailers = HeaderMap::from_iter([("x-end".parse().unwrap(), "yes".parse().unwrap())]);
+        if scheme == "h2c" {
+            pieces.send(Ok(Frame::trailers(trailers))).await.unwrap();
+        }
+        drop(pieces);
+        let answer = Answer::of(response).await.unwrap();
+        let ended = answer.trailers.get("x-end").map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(ended.as_deref(), (scheme == "h2c").then_some("yes"), "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_goes_through_from_either_version_of_http() {
+    let parrot = Backend::new(|mut request: Request<hyper::body::Incoming>| async move {
+        let upgrade = hyper::upgrade::on(&mut request);
+        assert!(request.headers().contains_key("sec-websocket-key"));
+        tokio::spawn(async move {
+            let (mut read, mut write) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+        });
+        let mut response = reply("");
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        response.headers_mut().insert("upgrade", "websocket".parse()?);
+        response.headers_mut().insert("connection", "upgrade".parse()?);
+        response.headers_mut().insert("sec-websocket-accept", "for the key".parse()?);
+        Ok::<_, Error>(response)
+    })
+    .await;
+    let door = plan(vec![tunnel("web", &http(parrot.address))]).start().await;
+    let _connector = Connector::start(&door, "web", &http(parrot.address)).await;
+    let mut sent = get(WEB, "/chat");
+    for (name, value) in [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-key", "k"),
+        ("sec-websocket-version", "13"),
+    ] {
+        sent.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let response = http1(&door, WEB).await.send(sent).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["sec-websocket-accept"]),
+        (101, &"for the key".parse().unwrap())
+    );
+    let over_http1 = hyper::upgrade::on(response).await.unwrap();
+    let mut sent = Request::connect(format!("https://{WEB}/chat")).body(body("")).unwrap();
+    sent.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+    let response = http2(&door, WEB).await.send(sent).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let over_http2 = hyper::upgrade::on(response).await.unwrap();
+    for upgraded in [over_http1, over_http2] {
+        let mut io = TokioIo::new(upgraded);
+        let mut heard = [0; 5];
+        io.write_all(b"hello").await.unwrap();
+        io.flush().await.unwrap();
+        soon("an echo", io.read_exact(&mut heard)).await.unwrap();
+        assert_eq!(&heard, b"hello");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_for_names_of_one_kind_carries_no_request_for_the_other() {
+    let (door, _echo, _connector) = web().await;
+    for host in ["localhost", "door.example", "t.example.com.evil.org"] {
+        assert_eq!(http1(&door, WEB).await.ask(get(host, "/")).await.status, 421, "{host}");
+        assert_eq!(http2(&door, WEB).await.ask(get(host, "/healthz")).await.status, 421, "{host}");
+    }
+    for host in [WEB, "WEB.T.Example.com.:443", "nobody.t.example.com"] {
+        assert_eq!(door.http1().await.ask(get(host, "/")).await.status, 421, "{host}");
+        assert_eq!(door.http2().await.ask(get(host, "/")).await.status, 421, "{host}");
+    }
+    // Without a certificate, nobody opens a connection for the gateway's own names.
+    assert!(http1(&door, WEB).await.ask(get(WEB, "/_ws_tunnel")).await.json::<Seen>().uri == "/_ws_tunnel");
+}
+
+#[tokio::test]
+async fn what_is_off_what_is_not_connected_and_what_is_broken_are_three_pages() {
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut off = tunnel("off", &http(nobody));
+    off.enabled = false;
+    let door =
+        plan(vec![off, tunnel("offline", &http(nobody)), tunnel("broken", &http(nobody))]).start().await;
+    let _connector = Connector::start(&door, "broken", &http(nobody)).await;
+    for (name, status, hop) in [
+        ("off", 503, "gateway"),
+        ("offline", 503, "connector"),
+        ("broken", 502, "endpoint"),
+        ("none", 404, "gateway"),
+    ] {
+        let name = format!("{name}.t.example.com");
+        let answer = visit(&door, &name, "/").await;
+        let problem: serde_json::Value = answer.json();
+        assert_eq!(
+            (answer.status.as_u16(), problem["hop"].as_str()),
+            (status, Some(hop)),
+            "{name}: {problem}"
+        );
+        assert_eq!(answer.headers.contains_key("retry-after"), status != 404, "{name}");
+        let mut page = get(&name, "/");
+        page.headers_mut().insert("accept", "text/html".parse().unwrap());
+        let page = http1(&door, &name).await.ask(page).await;
+        assert!(
+            page.text.contains("<h1>") && page.field("content-type").starts_with("text/html"),
+            "{}",
+            page.text
+        );
+        let mut grpc = get(&name, "/a.B/C");
+        grpc.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        let grpc = http2(&door, &name).await.ask(grpc).await;
+        let code = if status == 404 { "12" } else { "14" };
+        assert_eq!((grpc.status.as_u16(), grpc.field("grpc-status")), (200, code), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_connector_serves_what_its_certificate_is_for_and_nothing_else() {
+    let echo = Backend::echo().await;
+    let endpoint = http(echo.address);
+    let mut plan = plan(vec![tunnel("web", &endpoint), tunnel("other", &endpoint)]);
+    plan.snapshot.clients[0].scopes = Some(vec!["tunnel:read".to_owned()]);
+    plan.snapshot.clients.push(crate::support::door::client("dev"));
+    let door = plan.start().await;
+    let other = certificate(&door.client_ca, "other");
+    let foreign = certificate(&door.server_ca, "web");
+    let gone = certificate(&door.client_ca, "gone");
+    let stranger = pki::client(&door.client_ca, "stranger");
+    for (why, name, offered, shown) in [
+        ("of another tunnel", "web", endpoint.as_str(), &other),
+        ("without tunnel:write", "web", &endpoint, &door.ci),
+        ("of no client", "web", &endpoint, &stranger),
+        ("of another authority", "web", &endpoint, &foreign),
+        ("of a tunnel that is gone", "gone", &endpoint, &gone),
+        ("to another endpoint", "other", "http://localhost:1", &other),
+    ] {
+        let (settings, directory) = settings(&door, name, offered, shown).await;
+        let connector = Connector::run(settings, directory);
+        let refused = door.metric("portcullis_gateway_connectors_refused_total").await;
+        if why != "of another authority" {
+            door.counted("portcullis_gateway_connectors_refused_total", refused + 1.0).await;
+        }
+        assert_eq!(door.metric("portcullis_gateway_connectors").await, 0.0, "{why}");
+        connector.finish().await;
+    }
+    let dev = pki::client(&door.client_ca, "dev");
+    let (settings, directory) = settings(&door, "web", &endpoint, &dev).await;
+    let _connector = Connector::run(settings, directory);
+    answers(&door, WEB, 200).await;
+}
+
+#[tokio::test]
+async fn a_connector_s_certificate_opens_nothing_but_its_tunnel() {
+    let echo = Backend::echo().await;
+    let mut plan = plan(vec![tunnel("web", &http(echo.address))]);
+    plan.snapshot.backends = vec![crate::support::door::backend(
+        "api",
+        crate::support::door::prefix("/"),
+        echo.address,
+        portcullis_contract::snapshot::Protocol::Http1,
+    )];
+    let door = plan.start().await;
+    let shown = certificate(&door.client_ca, "web");
+    assert_eq!(door.http1_of(&shown).await.ask(request("/")).await.status, 403);
+    let mut who = request("/portcullis.gateway.v1.Gateway/WhoAmI");
+    who.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    assert_eq!(door.http2_of(&shown).await.ask(who).await.field("grpc-status"), "7");
+    assert_eq!(door.http1().await.ask(request("/")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_removed_or_a_client_that_is_revoked_loses_its_connector_at_once() {
+    let echo = Backend::echo().await;
+    let mut plan = plan(vec![tunnel("web", &http(echo.address)), tunnel("api", &http(echo.address))]);
+    plan.snapshot.clients.push(crate::support::door::client("dev"));
+    let mut door = plan.start().await;
+    let _web = Connector::start(&door, "web", &http(echo.address)).await;
+    let dev = pki::client(&door.client_ca, "dev");
+    let (settings, directory) = settings(&door, "api", &http(echo.address), &dev).await;
+    let _api = Connector::run(settings, directory);
+    answers(&door, "api.t.example.com", 200).await;
+    door.snapshot.clients.retain(|client| client.name != "dev");
+    door.write_snapshot();
+    answers(&door, "api.t.example.com", 503).await;
+    answers(&door, WEB, 200).await;
+    door.snapshot.tunnels.as_mut().unwrap().tunnels.clear();
+    door.write_snapshot();
+    answers(&door, WEB, 404).await;
+    door.counted_down("portcullis_gateway_connectors", 0.0).await;
+}
+
+#[tokio::test]
+async fn a_connector_that_is_there_before_its_tunnel_is_waited_with() {
+    let echo = Backend::echo().await;
+    let mut door = plan(Vec::new()).start().await;
+    let shown = certificate(&door.client_ca, "web");
+    let (settings, directory) = settings(&door, "web", &http(echo.address), &shown).await;
+    let _connector = Connector::run(settings, directory);
+    door.counted("portcullis_gateway_handshakes_total{result=\"ok\"}", 1.0).await;
+    door.snapshot.tunnels.as_mut().unwrap().tunnels.push(tunnel("web", &http(echo.address)));
+    door.write_snapshot();
+    answers(&door, WEB, 200).await;
+}
+
+#[tokio::test]
+async fn requests_go_on_through_another_connector_when_one_stops_or_dies() {
+    let echo = Backend::echo().await;
+    let door = plan(vec![tunnel("web", &http(echo.address))]).start().await;
+    let first = Connector::start(&door, "web", &http(echo.address)).await;
+    let second = Connector::start(&door, "web", &http(echo.address)).await;
+    let third = Connector::start(&door, "web", &http(echo.address)).await;
+    let mut visitor = http2(&door, WEB).await;
+    let asking = async {
+        for _ in 0..400 {
+            let answer = visitor.ask(get(WEB, "/")).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            tokio::task::yield_now().await;
+        }
+    };
+    let stopping = async {
+        first.finish().await;
+        third.finish().await;
+    };
+    tokio::join!(asking, stopping);
+    drop(second);
+    answers(&door, WEB, 503).await;
+    let _again = Connector::start(&door, "web", &http(echo.address)).await;
+    answers(&door, WEB, 200).await;
+}
+
+#[tokio::test]
+async fn stalled_readers_and_uploads_stop_nobody_else() {
+    let endless = Backend::new(|request: Request<hyper::body::Incoming>| async move {
+        if request.uri().path() == "/small" {
+            return Ok::<_, Error>(reply("small"));
+        }
+        let chunk = Bytes::from(vec![0; 64 * 1024]);
+        let stream = futures::stream::repeat_with(move || Ok(Frame::data(chunk.clone())));
+        Ok(Response::new(StreamBody::new(stream).boxed()))
+    })
+    .await;
+    let door = plan(vec![tunnel("web", &http(endless.address))]).start().await;
+    let _connector = Connector::start(&door, "web", &http(endless.address)).await;
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let mut reader = http1(&door, WEB).await;
+        stalled.push((reader.send(get(WEB, "/endless")).await.unwrap(), reader));
+    }
+    for _ in 0..8 {
+        let (pieces, body) = piecewise();
+        let mut uploader = http1(&door, WEB).await;
+        tokio::spawn(async move {
+            let _ = uploader
+                .0
+                .send_request(Request::post("/upload").header("host", WEB).body(body).unwrap())
+                .await;
+        });
+        pieces.send(Ok(Frame::data(Bytes::from(vec![0; 64 * 1024])))).await.unwrap();
+        std::mem::forget(pieces);
+    }
+    let mut visitor = http2(&door, WEB).await;
+    for _ in 0..50 {
+        assert_eq!(visitor.ask(get(WEB, "/small")).await.text, "small");
+    }
+}
+
+#[tokio::test]
+async fn methods_paths_addresses_roles_and_rates_are_held_before_the_connector_hears_of_a_request() {
+    let echo = Backend::echo().await;
+    let endpoint = http(echo.address);
+    let with = |name: &str, change: fn(&mut portcullis_contract::snapshot::TunnelAccess)| {
+        let mut it = tunnel(name, &endpoint);
+        change(&mut it.access);
+        it
+    };
+    let door = plan(vec![
+        with("methods", |it| it.methods = vec!["POST".to_owned()]),
+        with("paths", |it| it.path_prefixes = vec!["/api".to_owned()]),
+        with("sources", |it| it.source_cidrs = vec!["192.0.2.0/24".to_owned()]),
+        with("known", |it| it.auth = Auth::Required),
+        with("rate", |it| it.rate_limit = Some(RateLimit { requests_per_second: 1, burst: 1 })),
+    ])
+    .start()
+    .await;
+    let mut connectors = Vec::new();
+    for name in ["methods", "paths", "sources", "known", "rate"] {
+        connectors.push(Connector::start(&door, name, &endpoint).await);
+    }
+    for (name, path, status) in [
+        ("methods", "/", 404),
+        ("paths", "/apix", 404),
+        ("paths", "/api/x", 200),
+        ("sources", "/", 403),
+        ("known", "/", 401),
+        ("rate", "/", 200),
+        ("rate", "/", 429),
+    ] {
+        let answer = visit(&door, &format!("{name}.t.example.com"), path).await;
+        assert_eq!(answer.status, status, "{name} {path}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_greeting_are_refused_and_cost_nothing() {
+    let (door, _echo, _connector) = web().await;
+    let shown = certificate(&door.client_ca, "web");
+    for bytes in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0; 64], &[0, 0, 0, 1, 0xff]]
+    {
+        let mut stream = door.tls(&shown, "portcullis-tunnel").await;
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = soon("it is closed", stream.read_to_end(&mut answer)).await;
+        assert!(!answer.is_empty(), "the refusal says why");
+    }
+    assert_eq!(door.metric("portcullis_gateway_connectors").await, 1.0);
+    assert_eq!(visit(&door, WEB, "/").await.status, 200);
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_connectors_that_are_gone() {
+    let (door, echo, _connector) = web().await;
+    for _ in 0..20 {
+        let connector = Connector::start(&door, "web", &http(echo.address)).await;
+        drop(connector);
+        door.counted_down("portcullis_gateway_connectors", 1.0).await;
+    }
+    eventually("only its connections are left", || async {
+        door.metric("portcullis_gateway_connections_open").await <= 1.0
+    })
+    .await;
+    let mut visitor = tls(&door, WEB, "http/1.1").await;
+    visitor.shutdown().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), async { visit(&door, WEB, "/").await }).await.unwrap();
+}
