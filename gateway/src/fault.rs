@@ -161,7 +161,7 @@ impl Fault {
         }
     }
 
-    fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         match self {
             Self::Denied => {
                 "The client certificate is not, or no longer, that of a client of this gateway.".into()
@@ -280,7 +280,7 @@ impl Fault {
     }
 
     /// Where it broke.
-    fn hop(&self) -> &'static str {
+    pub(crate) fn hop(&self) -> &'static str {
         match self {
             Self::Tunnel(fault) => fault.hop(),
             _ if self.backend().is_some() => "backend",

@@ -23,6 +23,6 @@ pub(crate) use accept::{bind, serve};
 pub(crate) use activity::InFlight;
 pub(crate) use certificates::{Certificates, Served};
 pub(crate) use connection::{Connection, Door};
-pub(crate) use files::watch as watch_files;
+pub(crate) use files::{watch as watch_files, watch_public};
 pub(crate) use origin::Origin;
 pub(crate) use tunnel::open as open_tunnel;

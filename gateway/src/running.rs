@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::shared::Shared;
 use crate::shutdown::Lifeline;
-use crate::{admin, control, listener};
+use crate::{admin, control, listener, tunnel};
 
 /// Why a replica could not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         Arc::new(Metrics::new()),
         lifeline.clone(),
         options.pod_name.clone(),
+        options.tls_dir.clone(),
     ));
     let bootstrap = bootstrap(&options.snapshot, &shared).await;
     if options.control_endpoint.is_none() {
@@ -80,6 +81,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the operator's snapshot");
     }
     lifeline.tasks.spawn(listener::watch_files(options.tls_dir.clone(), Arc::clone(&shared)));
+    lifeline.tasks.spawn(listener::watch_public(Arc::clone(&shared)));
+    lifeline.tasks.spawn(tunnel::probe_tunnels(Arc::clone(&shared)));
     lifeline.tasks.spawn(admin::follow_readiness(Arc::clone(&shared)));
     let running = Running {
         address: address(&port, options.listen)?,

@@ -55,9 +55,6 @@ async fn handle(
         && let Some(authority) = public_authority(connection, &request, config)?
     {
         *class = RouteClass::Tunnel;
-        if !connection.may_ask(config) {
-            return Err(Fault::UntrustedPeer);
-        }
         return tunnel::visit(connection, request, config, &authority).await;
     }
     let own = OwnService::find(request.uri().path());

@@ -1,5 +1,6 @@
 //! What all rooms of one replica share: the configuration that it serves, and whether it is ready.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +16,7 @@ use crate::listener::Certificates;
 use crate::login::Codes;
 use crate::metrics::Metrics;
 use crate::shutdown::Lifeline;
-use crate::tunnel::Sessions;
+use crate::tunnel::{Passes, Probes, Sessions};
 use crate::{api, driver, issuer, logging};
 
 /// One replica.
@@ -32,6 +33,12 @@ pub(crate) struct Shared {
     pub(crate) api: api::Api,
     /// Connectors that are connected.
     pub(crate) sessions: Sessions,
+    /// What probes of tunnels have found.
+    pub(crate) probes: Probes,
+    /// What they show.
+    pub(crate) passes: Arc<Passes>,
+    /// Where the server's certificate and its roots are.
+    pub(crate) tls_dir: PathBuf,
     /// Wakes whoever reads the certificate files.
     pub(crate) reread: Notify,
     config: ArcSwapOption<Config>,
@@ -47,12 +54,13 @@ impl Shared {
         metrics: Arc<Metrics>,
         lifeline: Lifeline,
         pod: String,
+        tls_dir: PathBuf,
     ) -> Self {
         let changes = Arc::new(watch::Sender::new(0));
         let (tasks, stop) = (lifeline.tasks.clone(), lifeline.cut.clone());
-        let codes = Arc::<Codes>::default();
+        let (codes, passes) = (Arc::<Codes>::default(), Arc::<Passes>::default());
         Self {
-            certificates: Certificates::new(Arc::clone(&metrics), Arc::clone(&codes)),
+            certificates: Certificates::new(Arc::clone(&metrics), Arc::clone(&codes), Arc::clone(&passes)),
             outside: Outside {
                 dialer: Dialer::new(lifeline.clone(), limits.clone(), Arc::clone(&metrics)),
                 issuers: issuer::Starter::new(tasks.clone(), stop.clone(), Arc::clone(&changes), &limits),
@@ -61,6 +69,9 @@ impl Shared {
             codes,
             api: api::Api::new(),
             sessions: Sessions::default(),
+            probes: Probes::default(),
+            passes,
+            tls_dir,
             reread: Notify::new(),
             config: ArcSwapOption::empty(),
             changes,

@@ -1,5 +1,6 @@
 //! One call of `Control/Attach`, from Hello to its end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use portcullis_contract::control::control_client::ControlClient;
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::control::report::Report as Word;
 use portcullis_contract::control::{
-    Acknowledged, Hello, Instruction, Rejected, Report, Snapshot, Surroundings,
+    Acknowledged, Hello, Instruction, Rejected, Report, Snapshot, Surroundings, TunnelReport,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,6 +17,7 @@ use tonic::Streaming;
 use super::dial::{Operator, chain};
 use crate::listener::Served;
 use crate::shared::Shared;
+use crate::tunnel;
 
 /// Reports that wait to be sent.
 const REPORTS: usize = 8;
@@ -56,7 +58,18 @@ pub(super) async fn run(operator: &Operator, leader: Option<&String>, shared: &A
     tracing::info!("attached to the operator");
     shared.metrics.control_connected.set(1);
     let (served, changes) = (shared.certificates.served(), shared.changes());
-    let session = Session { shared, reports, served, changes, acknowledged: None, told: None };
+    let (sessions, probes) = (shared.sessions.changes(), shared.probes.changes());
+    let session = Session {
+        shared,
+        reports,
+        served,
+        changes,
+        sessions,
+        probes,
+        acknowledged: None,
+        told: None,
+        tunnels: HashMap::new(),
+    };
     session.converse(instructions).await
 }
 
@@ -69,6 +82,11 @@ struct Session<'a> {
     /// What the operator was told last: of what is served, and of what the replica depends on.
     acknowledged: Option<Acknowledged>,
     told: Option<Surroundings>,
+    /// Bumped where a connector comes or goes, and where a probe has found something.
+    sessions: watch::Receiver<u64>,
+    probes: watch::Receiver<u64>,
+    /// What the operator was told last of each tunnel, by uid.
+    tunnels: HashMap<String, TunnelReport>,
 }
 
 impl Session<'_> {
@@ -90,9 +108,14 @@ impl Session<'_> {
                     Err(_) => return Ended::Detached("the replica stops".to_owned()),
                 },
                 changed = self.changes.changed() => match changed {
-                    Ok(()) => self.tell_surroundings().await,
+                    Ok(()) => match self.tell_surroundings().await {
+                        Ok(()) => self.tell_tunnels().await,
+                        gone => gone,
+                    },
                     Err(_) => return Ended::Detached("the replica stops".to_owned()),
                 },
+                _ = self.sessions.changed() => self.tell_tunnels().await,
+                _ = self.probes.changed() => self.tell_tunnels().await,
             };
             if sent.is_err() {
                 return Ended::Detached("the operator no longer listens".to_owned());
@@ -107,7 +130,8 @@ impl Session<'_> {
                 self.acknowledged = None;
                 // First what this version depends on, so that nobody takes word of the one before for it.
                 self.tell_surroundings().await?;
-                self.acknowledge(version).await
+                self.acknowledge(version).await?;
+                self.tell_tunnels().await
             }
             Err(reason) => self.say(Word::Rejected(Rejected { version, reason })).await,
         }
@@ -140,6 +164,26 @@ impl Session<'_> {
         }
         self.told = Some(now.clone());
         self.say(Word::Surroundings(now)).await
+    }
+
+    /// What is known of each tunnel, where that has changed. One of which there never was anything to tell is not spoken of.
+    async fn tell_tunnels(&mut self) -> Result<(), Gone> {
+        let reports = tunnel::reports(self.shared);
+        let mut told = std::mem::take(&mut self.tunnels);
+        for report in reports {
+            let before = told.remove(&report.uid);
+            let is_news = match &before {
+                Some(before) => *before != report,
+                None => !report.connections.is_empty() || report.probe.is_some(),
+            };
+            if is_news {
+                self.say(Word::Tunnel(report.clone())).await?;
+            }
+            if is_news || before.is_some() {
+                self.tunnels.insert(report.uid.clone(), report);
+            }
+        }
+        Ok(())
     }
 
     async fn say(&self, word: Word) -> Result<(), Gone> {

@@ -22,6 +22,7 @@ use super::connection::Door;
 use crate::auth::{Chain, fingerprint};
 use crate::login::Codes;
 use crate::metrics::Metrics;
+use crate::tunnel::Passes;
 
 /// What new connections are shown.
 pub(crate) struct Served {
@@ -147,11 +148,12 @@ pub(crate) struct Certificates {
     metrics: Arc<Metrics>,
     /// They are sealed under the server's key.
     codes: Arc<Codes>,
+    passes: Arc<Passes>,
 }
 
 impl Certificates {
-    pub(crate) fn new(metrics: Arc<Metrics>, codes: Arc<Codes>) -> Self {
-        Self { parts: Mutex::default(), served: watch::Sender::new(None), metrics, codes }
+    pub(crate) fn new(metrics: Arc<Metrics>, codes: Arc<Codes>, passes: Arc<Passes>) -> Self {
+        Self { parts: Mutex::default(), served: watch::Sender::new(None), metrics, codes, passes }
     }
 
     /// What new connections are shown, and every change of it.
@@ -195,6 +197,7 @@ impl Certificates {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         self.metrics.certificate_expiry.set(pair.not_after);
         self.codes.set_key(&pair.secret);
+        self.passes.set_key(&pair.secret);
         let next = Parts { pair: Some(Arc::new(pair)), ..parts.clone() };
         self.publish(next, &mut parts)
     }

@@ -26,6 +26,47 @@ pub(crate) async fn watch(directory: PathBuf, shared: Arc<Shared>) {
     }
 }
 
+/// Reads the certificate for public names, where the configuration names one, in the same way. Until there is one, visitors
+/// are shown the server's own.
+pub(crate) async fn watch_public(shared: Arc<Shared>) {
+    let mut changes = shared.changes();
+    let (mut shown, mut complained) = (None, false);
+    loop {
+        changes.mark_unchanged();
+        let directory =
+            shared.config().as_ref().and_then(|config| config.tunnels.as_ref()?.certificate_dir.clone());
+        let contents = match &directory {
+            Some(directory) => read(Path::new(directory)).await.map(Some),
+            None => Ok(None),
+        };
+        match contents {
+            Ok(contents) if contents != shown => {
+                let pair =
+                    contents.as_ref().map(|(certificate, key)| KeyPair::read(certificate, key)).transpose();
+                match pair
+                    .map_err(|error| error.to_string())
+                    .and_then(|pair| shared.certificates.present_public(pair))
+                {
+                    Ok(()) => tracing::info!("certificate for public names loaded"),
+                    Err(error) => tracing::warn!(%error, "the certificate for public names is ignored"),
+                }
+                shown = contents;
+            }
+            Ok(_) => complained = false,
+            Err(error) if !complained => {
+                tracing::warn!(%error, directory, "failed to read the certificate for public names");
+                complained = true;
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = shared.lifeline.cut.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(INTERVAL), if directory.is_some() => {}
+        }
+    }
+}
+
 /// What was read last, so that the same is neither loaded nor complained of twice.
 #[derive(PartialEq, Eq)]
 enum Seen {

@@ -159,6 +159,14 @@ impl Tunnel {
         })
     }
 
+    /// Whether it leads to the same service by the same names.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.hostnames == other.hostnames
+            && self.endpoint == other.endpoint
+            && self.upstream == other.upstream
+            && self.enabled == other.enabled
+    }
+
     /// Whether a request of this method for this path is let through.
     pub(super) fn lets_through(&self, method: &Method, path: &str) -> bool {
         let method_holds = self.methods.is_empty() || self.methods.iter().any(|it| it == method.as_str());

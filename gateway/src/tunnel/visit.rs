@@ -11,12 +11,13 @@ use portcullis_protocol::carried;
 use super::fault::TunnelFault;
 use super::names::Tunnel;
 use super::outbound::Outbound;
+use super::pass::{DETAIL, HOP, PASSED, PROBE};
 use super::session::Session;
 use crate::auth::{Carried, Principal};
 use crate::backend::{self, Place, Reply, Upgrade};
 use crate::body::Body;
 use crate::config::Config;
-use crate::fault::Fault;
+use crate::fault::{Dialect, Fault};
 use crate::listener::{Connection, Origin};
 use crate::service::{forbidden, identify};
 use crate::shared::Shared;
@@ -24,25 +25,65 @@ use crate::shared::Shared;
 /// How long a visitor waits for a connector that is just being connected: a rolling update, a reconnect.
 const COMEBACK: Duration = Duration::from_secs(1);
 
-/// Answers a visitor of a public name.
+/// Answers a visitor of a public name, or a probe of our own.
 pub(crate) async fn visit(
     connection: &Arc<Connection>,
     mut request: Request<Incoming>,
     config: &Arc<Config>,
     authority: &str,
 ) -> Result<Response<Body>, Fault> {
-    let tunnels = config.tunnels.as_ref().ok_or(TunnelFault::Nothing)?;
-    let tunnel = tunnels.find(authority).ok_or(TunnelFault::Nothing)?;
+    let shared = &connection.shared;
+    let tunnel = config.tunnels.as_ref().and_then(|tunnels| tunnels.find(authority));
+    let is_probe =
+        tunnel.is_some_and(|tunnel| shared.passes.is_probe(&request, &tunnel.uid, shared.clock.now()));
+    request.headers_mut().remove(PROBE);
+    if is_probe && let Some(tunnel) = tunnel {
+        return Ok(proved(carry(connection, tunnel, config, request, None).await));
+    }
+    if !connection.may_ask(config) {
+        return Err(Fault::UntrustedPeer);
+    }
+    let tunnel = tunnel.ok_or(TunnelFault::Nothing)?;
     if !tunnel.enabled {
         return Err(TunnelFault::Off.into());
     }
     let origin = connection.origin(request.headers(), config);
     let principal = admit(connection, tunnel, config, &origin, &request).await?;
+    carry(connection, tunnel, config, request, principal.as_deref()).await
+}
+
+/// What a probe is told: whether the endpoint has answered, or where it broke.
+fn proved(carried: Result<Response<Body>, Fault>) -> Response<Body> {
+    match carried {
+        Ok(mut response) => {
+            response.headers_mut().insert(PROBE, PASSED);
+            response
+        }
+        Err(fault) => {
+            let (hop, detail) =
+                (HeaderValue::from_static(fault.hop()), HeaderValue::try_from(fault.detail()));
+            let mut response = fault.into_response(Dialect::Problem);
+            response.headers_mut().insert(HOP, hop);
+            response.headers_mut().extend(detail.ok().map(|detail| (DETAIL, detail)));
+            response
+        }
+    }
+}
+
+/// Carries a request to a connector, and the answer back.
+async fn carry(
+    connection: &Arc<Connection>,
+    tunnel: &Tunnel,
+    config: &Arc<Config>,
+    mut request: Request<Incoming>,
+    principal: Option<&Principal>,
+) -> Result<Response<Body>, Fault> {
+    let origin = connection.origin(request.headers(), config);
     if tunnel.auth != Auth::None {
         Carried::strip(request.headers_mut(), config);
     }
     let upgrade = Upgrade::take(&mut request);
-    let outgoing = backend::to_connector(principal.as_deref(), &origin, request, upgrade.as_ref())?;
+    let outgoing = backend::to_connector(principal, &origin, request, upgrade.as_ref())?;
     let mut outgoing = outgoing.map(Outbound::Visitor);
     let headers = outgoing.headers_mut();
     headers.remove(carried::FAULT);
@@ -137,7 +178,9 @@ fn answer(
     if let Some(fault) = carried::Fault::read(response.headers()) {
         return Err(TunnelFault::Endpoint(fault).into());
     }
-    response.headers_mut().remove(carried::TUNNEL);
+    for ours in [carried::TUNNEL, PROBE, HOP, DETAIL] {
+        response.headers_mut().remove(ours);
+    }
     let switched = response.status() == StatusCode::OK;
     let mut response = response.map(|body| Reply::h2c(body, place));
     match upgrade {

@@ -42,8 +42,14 @@ fn apply(shared: &Shared, clients: &[&str]) {
 
 fn connection() -> Arc<Connection> {
     let (lifeline, clock) = (Lifeline::new(), Clock::manual(150));
-    let shared =
-        Shared::new(clock, Limits::default(), Arc::new(Metrics::new()), lifeline, "door-0".to_owned());
+    let shared = Shared::new(
+        clock,
+        Limits::default(),
+        Arc::new(Metrics::new()),
+        lifeline,
+        "door-0".to_owned(),
+        "/nowhere".into(),
+    );
     let identity = "spiffe://cluster.local/ns/shop/gateway/door/client/ci".parse().map_err(|_| "none");
     let certificate = Some(auth::ClientCertificate::for_test(identity, 100, 200));
     let chain = Chain { certificate, ..Chain::default() };
