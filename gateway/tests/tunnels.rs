@@ -418,3 +418,92 @@ async fn nothing_is_kept_of_connectors_that_are_gone() {
     visitor.shutdown().await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), async { visit(&door, WEB, "/").await }).await.unwrap();
 }
+
+/// A gateway attached to an operator, with probes that come in by its own port.
+async fn proved_door(
+    tunnels: Vec<portcullis_contract::snapshot::Tunnel>,
+) -> (crate::support::Door, crate::support::operator::Operator, crate::support::operator::Attachment) {
+    let authority = pki::authority("control");
+    let operator = crate::support::operator::Operator::new(&authority).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut plan = plan(tunnels);
+    plan.options.listen = format!("127.0.0.1:{port}").parse().unwrap();
+    plan.options.control_endpoint = Some(operator.endpoint().parse().unwrap());
+    plan.snapshot.tunnels.as_mut().unwrap().service = format!("127.0.0.1:{port}");
+    crate::support::operator::write_credentials(plan.directory.path(), &authority);
+    std::fs::write(plan.directory.path().join("ca.crt"), plan.server_ca_pem()).unwrap();
+    let door = plan.start().await;
+    let (mut attachment, _) = operator.attached().await;
+    attachment.send(&door.snapshot).await;
+    attachment.acknowledged().await;
+    (door, operator, attachment)
+}
+
+/// The next report of a tunnel that is like this.
+async fn told(
+    attachment: &mut crate::support::operator::Attachment,
+    is_it: impl Fn(&portcullis_contract::control::TunnelReport) -> bool,
+) -> portcullis_contract::control::TunnelReport {
+    loop {
+        if let portcullis_contract::control::report::Report::Tunnel(report) = attachment.report().await
+            && is_it(&report)
+        {
+            return report;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_probe_proves_each_hop_and_the_operator_is_told() {
+    let echo = Backend::echo().await;
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut closed = tunnel("web", &http(echo.address));
+    closed.access.auth = Auth::Required;
+    let (door, _operator, mut attachment) = proved_door(vec![closed, tunnel("dead", &http(nobody))]).await;
+    let web = Connector::start(&door, "web", &http(echo.address)).await;
+    let proof = told(&mut attachment, |report| report.probe.is_some()).await;
+    let probe = proof.probe.unwrap();
+    assert!(probe.passed && probe.latency_us > 0 && probe.hop.is_empty(), "{probe:?}");
+    assert_eq!(
+        (proof.namespace.as_str(), proof.name.as_str(), proof.uid.as_str()),
+        ("shop", "web", "uid-of-web")
+    );
+    let connection = &proof.connections[0];
+    assert_eq!(connection.identity, "spiffe://cluster.local/ns/shop/gateway/door/tunnel/shop/web");
+    assert_eq!((connection.remote_address.as_str(), connection.transport.as_str()), ("127.0.0.1", "tls"));
+    assert_eq!(connection.certificate_fingerprint.len(), 64);
+    // A visitor does not get past the tunnel's access by saying that it is a probe.
+    let mut evil = Request::head("/").header("host", WEB).body(body("")).unwrap();
+    evil.headers_mut().insert("portcullis-probe", "1.AAAA".parse().unwrap());
+    assert_eq!(http1(&door, WEB).await.ask(evil).await.status, 401);
+    let _dead = Connector::start(&door, "dead", &http(nobody)).await;
+    let broken = told(&mut attachment, |report| report.name == "dead" && report.probe.is_some()).await;
+    let probe = broken.probe.unwrap();
+    assert_eq!((probe.passed, probe.hop.as_str()), (false, "endpoint"), "{probe:?}");
+    assert!(probe.message.contains("start the service"), "{}", probe.message);
+    web.finish().await;
+    let gone = told(&mut attachment, |report| report.name == "web" && report.connections.is_empty()).await;
+    assert_eq!(gone.probe, None, "what is not connected is not proved");
+}
+
+#[tokio::test]
+async fn a_probe_names_dns_the_service_and_tls_where_those_break() {
+    let echo = Backend::echo().await;
+    for (service, hop) in [("nowhere.invalid:443", "dns"), ("127.0.0.1:1", "gateway")] {
+        let (mut door, _operator, mut attachment) =
+            proved_door(vec![tunnel("web", &http(echo.address))]).await;
+        door.snapshot.tunnels.as_mut().unwrap().service = service.to_owned();
+        attachment.send(&door.snapshot).await;
+        attachment.acknowledged().await;
+        let _web = Connector::start(&door, "web", &http(echo.address)).await;
+        let probe = told(&mut attachment, |report| report.probe.is_some()).await.probe.unwrap();
+        assert_eq!((probe.passed, probe.hop.as_str()), (false, hop), "{probe:?}");
+    }
+    let mut uncovered = tunnel("web", &http(echo.address));
+    uncovered.hostnames = vec!["a.b.t.example.com".to_owned()];
+    let (door, _operator, mut attachment) = proved_door(vec![uncovered]).await;
+    let _web = Connector::start(&door, "web", &http(echo.address)).await;
+    let probe = told(&mut attachment, |report| report.probe.is_some()).await.probe.unwrap();
+    assert_eq!((probe.passed, probe.hop.as_str()), (false, "tls"), "{probe:?}");
+    assert!(probe.message.contains("CertificatesReady"), "{}", probe.message);
+}

@@ -9,6 +9,7 @@ use portcullis_contract::tunnel::{Hello, Welcome};
 use portcullis_protocol::VERSION;
 use portcullis_protocol::greeting::{self, Failed};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +36,8 @@ pub(super) struct Links {
     connected: watch::Sender<usize>,
     /// Connections that serve, those that replicas want elsewhere too.
     serving: TaskTracker,
+    /// One dials at a time: each must know which replicas the others are connected to.
+    dialling: tokio::sync::Mutex<()>,
     open: Mutex<Vec<Arc<Link>>>,
     leaving: CancellationToken,
     cut: CancellationToken,
@@ -58,6 +61,7 @@ impl Links {
             replicas: Mutex::default(),
             connected: watch::Sender::new(0),
             serving: TaskTracker::new(),
+            dialling: tokio::sync::Mutex::default(),
             open: Mutex::default(),
             leaving: CancellationToken::new(),
             cut,
@@ -77,9 +81,9 @@ impl Links {
             loop {
                 let began = Instant::now();
                 let wait = match self.connect().await {
-                    Ok((transport, welcome)) => {
+                    Ok(link) => {
                         last.clear();
-                        self.serve(transport, welcome).await;
+                        self.stay(link).await;
                         if began.elapsed() >= HELD {
                             backoff.reset();
                         }
@@ -104,7 +108,8 @@ impl Links {
         stop.run_until_cancelled(kept).await;
     }
 
-    async fn connect(&self) -> Result<(Transport, Welcome), NoLink> {
+    async fn connect(self: &Arc<Self>) -> Result<(Arc<Link>, JoinHandle<()>), NoLink> {
+        let _turn = self.dialling.lock().await;
         let (mut transport, token) = self.dialer.dial().await?;
         let hello = Hello {
             versions: vec![VERSION],
@@ -116,16 +121,13 @@ impl Links {
             connected: self.replicas.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect(),
         };
         let welcome = greeting::greet(&mut transport, &hello).await?;
-        Ok((transport, welcome))
+        Ok(self.serve(transport, welcome))
     }
 
-    /// Serves a connection until it ends, or its replica wants us elsewhere.
-    async fn serve(self: &Arc<Self>, transport: Transport, welcome: Welcome) {
+    /// Serves a connection.
+    fn serve(self: &Arc<Self>, transport: Transport, welcome: Welcome) -> (Arc<Link>, JoinHandle<()>) {
         let replica = welcome.replica.clone();
-        if !self.replicas.lock().unwrap_or_else(PoisonError::into_inner).insert(replica.clone()) {
-            // Two dialled at once, and both got here.
-            return;
-        }
+        self.replicas.lock().unwrap_or_else(PoisonError::into_inner).insert(replica.clone());
         tracing::info!(%replica, "connected");
         let link = Arc::new(Link::new(
             replica.clone(),
@@ -147,9 +149,16 @@ impl Links {
             links.replicas.lock().unwrap_or_else(PoisonError::into_inner).remove(&served.replica);
             links.connected.send_modify(|count| *count -= 1);
         });
+        (link, serving)
+    }
+
+    /// Stays until a connection ends, or its replica wants us elsewhere.
+    async fn stay(&self, (link, serving): (Arc<Link>, JoinHandle<()>)) {
         tokio::select! {
             _ = serving => {}
-            () = link.told_to_go() => tracing::info!(%replica, "the replica stops: connecting to another one"),
+            () = link.told_to_go() => {
+                tracing::info!(replica = %link.replica, "the replica stops: connecting to another one");
+            }
         }
     }
 

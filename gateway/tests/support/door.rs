@@ -116,6 +116,11 @@ impl Plan {
         Self { options, snapshot, directory, server_ca, client_ca, server }
     }
 
+    /// Roots that the server is checked against, PEM.
+    pub(crate) fn server_ca_pem(&self) -> &str {
+        &self.server_ca.certificate_pem
+    }
+
     pub(crate) async fn start(self) -> Door {
         let Self { options, snapshot, directory, server_ca, client_ca, server } = self;
         write_pair(&directory, &server);

@@ -67,7 +67,7 @@ pub(crate) fn certificate(authority: &Authority, name: &str) -> Leaf {
 pub(crate) struct Connector {
     stop: CancellationToken,
     task: AbortOnDropHandle<()>,
-    pub(crate) directory: TempDir,
+    _directory: TempDir,
 }
 
 /// What a connector of `shop/NAME` is started with.
@@ -100,7 +100,7 @@ impl Connector {
         let stopped = stop.clone();
         let task =
             tokio::spawn(async move { portcullis_cli::connector::run(settings, stopped).await.unwrap() });
-        Self { stop, task: AbortOnDropHandle::new(task), directory }
+        Self { stop, task: AbortOnDropHandle::new(task), _directory: directory }
     }
 
     /// One with a certificate for this tunnel; returns when the gateway has it.
