@@ -1,6 +1,6 @@
 //! Names of conditions and reasons: what `kubectl describe` shows, and what other programs may rely on.
 
-/// A condition of a Gateway.
+/// A condition of a Gateway or a Tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
     /// The spec makes sense, and every child can be ours.
@@ -13,6 +13,10 @@ pub enum ConditionType {
     OidcDiscovered,
     /// Every ready replica has acknowledged the current configuration.
     Programmed,
+    /// Of a Tunnel: a connector is connected to a ready replica.
+    Connected,
+    /// Of a Tunnel: a request through its public name was answered by the endpoint, not long ago.
+    Reachable,
     /// All of the above, and a replica is ready.
     Ready,
     /// A ready replica does without one of its drivers; where there are drivers. Never changes Ready.
@@ -22,7 +26,11 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
-    /// Every condition, in the order that they are shown in.
+    /// Those of a Tunnel, in the order that they are shown in.
+    pub const TUNNEL: [Self; 5] =
+        [Self::Accepted, Self::Programmed, Self::Connected, Self::Reachable, Self::Ready];
+
+    /// Every condition of a Gateway, in the order that they are shown in.
     pub const ALL: [Self; 8] = [
         Self::Accepted,
         Self::ResolvedRefs,
@@ -46,6 +54,8 @@ impl ConditionType {
             Self::CertificatesReady => "CertificatesReady",
             Self::OidcDiscovered => "OIDCDiscovered",
             Self::Programmed => "Programmed",
+            Self::Connected => "Connected",
+            Self::Reachable => "Reachable",
             Self::Ready => "Ready",
             Self::Degraded => "Degraded",
             Self::Warning => "Warning",
@@ -119,6 +129,28 @@ pub enum Reason {
     AuthenticationOnly,
     /// `Warning`: nothing says who is asking.
     NobodyKnown,
+    /// `Accepted` of a Tunnel: there is no such Gateway.
+    GatewayNotFound,
+    /// `Accepted` of a Tunnel: the Gateway takes no Tunnels, or none of this namespace.
+    NotAllowed,
+    /// `Accepted` of a Tunnel: an older Tunnel has the name.
+    HostnameConflict,
+    /// `Accepted` of a Tunnel: the Gateway has as many Tunnels as it takes.
+    QuotaExceeded,
+    /// `Programmed` of a Tunnel: the Gateway does not serve it yet.
+    GatewayNotProgrammed,
+    /// `Connected`: a connector is.
+    Connected,
+    /// `Connected`: none is.
+    NoConnector,
+    /// `Reachable`: the endpoint answers.
+    Reachable,
+    /// `Reachable`: a probe failed; the message says at which hop.
+    ProbeFailed,
+    /// `Reachable`: the last proof is too old.
+    ProbeExpired,
+    /// The Tunnel says `enabled: false`.
+    Disabled,
 }
 
 impl Reason {
@@ -154,6 +186,17 @@ impl Reason {
             Self::DriverUnavailable => "DriverUnavailable",
             Self::AuthenticationOnly => "AuthenticationOnly",
             Self::NobodyKnown => "NobodyKnown",
+            Self::GatewayNotFound => "GatewayNotFound",
+            Self::NotAllowed => "NotAllowed",
+            Self::HostnameConflict => "HostnameConflict",
+            Self::QuotaExceeded => "QuotaExceeded",
+            Self::GatewayNotProgrammed => "GatewayNotProgrammed",
+            Self::Connected => "Connected",
+            Self::NoConnector => "NoConnector",
+            Self::Reachable => "Reachable",
+            Self::ProbeFailed => "ProbeFailed",
+            Self::ProbeExpired => "ProbeExpired",
+            Self::Disabled => "Disabled",
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod pki;
 pub mod requirement;
 pub mod service;
 pub mod status;
+pub mod tunnels;
 
 /// A secure front door: one port for gRPC, HTTP and WebSocket, who may come in, and what stands behind it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,12 @@ pub mod status;
         name = "Cert-Expiry",
         type_ = "string",
         json_path = ".status.serverCertificate.notAfter",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Tunnels",
+        type_ = "integer",
+        json_path = ".status.tunnels.connected",
         priority = 1
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -80,6 +87,10 @@ pub struct GatewaySpec {
     /// Programs beside the gateway that its API asks: for sandboxes, for credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drivers: Option<driver::Drivers>,
+
+    /// Public names for services elsewhere, whose connectors dial in: Tunnels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnels: Option<tunnels::Tunnels>,
 
     /// The Service in front of the replicas.
     #[serde(default)]

@@ -6,6 +6,7 @@
 pub mod condition;
 pub mod crd;
 pub mod gateway;
+pub mod tunnel;
 
 pub use gateway::access::{Access, AccessMode};
 pub use gateway::backend::{Backend, BackendMatch, BackendProtocol, ServiceTarget, SidecarTarget, Timeouts};
@@ -17,8 +18,13 @@ pub use gateway::oidc::Oidc;
 pub use gateway::pki::{Pki, ServerCertificate};
 pub use gateway::requirement::{BackendAuth, Requirement};
 pub use gateway::service::{Service, ServiceType};
-pub use gateway::status::{AuthorityStatus, CertificateStatus, ClientStatus, GatewayStatus};
+pub use gateway::status::{AuthorityStatus, CertificateStatus, ClientStatus, GatewayStatus, TunnelCount};
+pub use gateway::tunnels::{NamespacesFrom, Tunnels};
 pub use gateway::{Gateway, GatewaySpec, LogLevel};
+pub use tunnel::access::{TunnelAccess, VisitorAuth};
+pub use tunnel::status::{Connection, ProbeStatus, TunnelStatus};
+pub use tunnel::upstream::Upstream;
+pub use tunnel::{GatewayRef, Tunnel, TunnelSpec};
 
 /// API group of every resource here.
 pub const GROUP: &str = "portcullis.dev";

@@ -197,6 +197,9 @@ pub struct Tunnels {
     /// Where the replicas find each other, such as `door-peers.shop.svc:8444`: every address that a name resolves to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<String>,
+    /// How many replicas there are to be.
+    #[serde(default)]
+    pub replicas: u32,
     /// By age, the oldest first. A name is held by one of them at most.
     #[serde(default)]
     pub tunnels: Vec<Tunnel>,
@@ -484,6 +487,7 @@ mod tests {
                 certificate_dir: None,
                 service: "door.shop.svc:443".into(),
                 peers: vec!["door-peers.shop.svc:8444".into()],
+                replicas: 2,
                 tunnels: vec![Tunnel {
                     namespace: "shop".into(),
                     name: "web".into(),

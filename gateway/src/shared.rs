@@ -119,7 +119,7 @@ impl Shared {
 
     /// How many replicas there are, as far as this one knows.
     pub(crate) fn replicas(&self) -> u32 {
-        1
+        self.config.load().as_ref().and_then(|config| config.tunnels.as_ref()).map_or(1, |it| it.replicas)
     }
 
     /// How it gets on with the issuers and drivers of its configuration; None without one.

@@ -14,6 +14,7 @@ use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::settings::Settings;
+use crate::tunnel::claims::Decided;
 use crate::world::{Key, World};
 use crate::writer::Writer;
 
@@ -29,6 +30,10 @@ pub struct Context {
     pub world: Arc<World>,
     /// What waits for a visit.
     pub queue: Arc<Queue<Key>>,
+    /// Tunnels that wait for a visit.
+    pub tunnels: Arc<Queue<Key>>,
+    /// Who is accepted at each Gateway.
+    pub claims: Decided,
     /// What replicas are told, and what they say.
     pub control: Arc<Control>,
     /// What the operator was told at its start.
@@ -41,6 +46,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// How often each Gateway's visit has failed in a row.
     pub backoff: Backoff,
+    /// And each Tunnel's.
+    pub tunnel_backoff: Backoff,
     /// One visit plans at a time. A plan is nothing but computing: when every Gateway is due, all workers would do that
     /// at once, and the one that just came would wait for a thread at each of its steps.
     pub planning: Semaphore,

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use portcullis_contract::control::TunnelReport;
 use portcullis_pki::Authority;
 use time::OffsetDateTime;
 use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
 
 use crate::gateway::plan::Published;
 use crate::world::Key;
@@ -15,8 +17,15 @@ pub mod authority;
 pub mod server;
 pub mod service;
 pub mod surroundings;
+pub mod tunnels;
 
 pub use surroundings::Surroundings;
+use tunnels::Evidence;
+
+/// How long a replica that was lost may take to come back before what it said counts no more.
+const COMEBACK: Duration = Duration::from_secs(5);
+/// Tunnels that one replica may speak of; more than a Gateway takes.
+const TUNNELS: usize = 4096;
 
 /// What one replica said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,17 +53,38 @@ pub struct Control {
     attached: Mutex<u64>,
 }
 
+/// What one replica said of tunnels, by their uid.
+#[derive(Debug, Default)]
+struct Said {
+    evidence: BTreeMap<String, Arc<Evidence>>,
+    lost: Option<Instant>,
+}
+
+impl Said {
+    /// Whether the replica is attached, or was a moment ago.
+    fn counts(&self) -> bool {
+        self.lost.is_none_or(|lost| lost.elapsed() < COMEBACK)
+    }
+}
+
 #[derive(Debug)]
 struct Channel {
     snapshot: watch::Sender<Option<Arc<Published>>>,
     /// By pod; the number tells a session from an older one of the same pod.
     sessions: BTreeMap<String, (u64, Session)>,
+    /// What replicas said of tunnels, by pod; with the time when one was lost.
+    tunnels: BTreeMap<String, Said>,
     earliest_expiry: Option<OffsetDateTime>,
 }
 
 impl Default for Channel {
     fn default() -> Self {
-        Self { snapshot: watch::Sender::new(None), sessions: BTreeMap::new(), earliest_expiry: None }
+        Self {
+            snapshot: watch::Sender::new(None),
+            sessions: BTreeMap::new(),
+            tunnels: BTreeMap::new(),
+            earliest_expiry: None,
+        }
     }
 }
 
@@ -75,6 +105,63 @@ impl Control {
         self.lock().entry(key.clone()).or_default().snapshot.subscribe()
     }
 
+    /// What a Gateway's replicas are to serve.
+    pub fn published(&self, key: &Key) -> Option<Arc<Published>> {
+        self.lock().get(key)?.snapshot.borrow().clone()
+    }
+
+    /// What a Gateway's replicas said of one tunnel, by pod.
+    pub fn evidence(&self, key: &Key, uid: &str) -> Vec<(String, Arc<Evidence>)> {
+        let gateways = self.lock();
+        let said = gateways.get(key).into_iter().flat_map(|channel| &channel.tunnels);
+        let said = said.filter(|(_, said)| said.counts());
+        said.filter_map(|(pod, said)| Some((pod.clone(), said.evidence.get(uid)?.clone()))).collect()
+    }
+
+    /// Pods that have a connector of a tunnel, by the tunnel's uid.
+    pub fn connected(&self, key: &Key) -> BTreeMap<String, Vec<String>> {
+        let gateways = self.lock();
+        let mut connected: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (pod, said) in gateways.get(key).into_iter().flat_map(|channel| &channel.tunnels) {
+            let here = said.evidence.iter().filter(|(_, it)| said.counts() && !it.connections.is_empty());
+            for (uid, _) in here {
+                connected.entry(uid.clone()).or_default().push(pod.clone());
+            }
+        }
+        connected
+    }
+
+    /// A replica said something of a tunnel. None where a newer session of that pod has taken over, or it is no news;
+    /// otherwise whether a connector came or went.
+    pub fn heard_of(&self, key: &Key, pod: &str, number: u64, report: TunnelReport) -> Option<bool> {
+        let mut gateways = self.lock();
+        let channel = gateways.get_mut(key)?;
+        channel.sessions.get(pod).filter(|(current, _)| *current == number)?;
+        let said = channel.tunnels.entry(pod.to_owned()).or_default();
+        let (uid, evidence) = (report.uid.clone(), Evidence::from(report));
+        if said.evidence.len() >= TUNNELS && !said.evidence.contains_key(&uid) {
+            return None;
+        }
+        let before = said.evidence.get(&uid).cloned().unwrap_or_default();
+        if *before == evidence {
+            return None;
+        }
+        let moved = before.connections.is_empty() != evidence.connections.is_empty();
+        if evidence.connections.is_empty() && evidence.probe.is_none() {
+            said.evidence.remove(&uid);
+        } else {
+            said.evidence.insert(uid, Arc::new(evidence));
+        }
+        Some(moved)
+    }
+
+    /// The Tunnels that a replica had said something of.
+    pub fn spoken_of(&self, key: &Key, pod: &str) -> Vec<Key> {
+        let gateways = self.lock();
+        let said = gateways.get(key).and_then(|channel| channel.tunnels.get(pod));
+        said.into_iter().flat_map(|said| said.evidence.values()).filter_map(|it| it.tunnel.clone()).collect()
+    }
+
     /// What a Gateway's replicas said, by pod.
     pub fn sessions(&self, key: &Key) -> BTreeMap<String, Session> {
         let gateways = self.lock();
@@ -90,11 +177,9 @@ impl Control {
             *attached
         };
         let mut gateways = self.lock();
-        gateways
-            .entry(key.clone())
-            .or_default()
-            .sessions
-            .insert(pod.to_owned(), (number, Session::default()));
+        let channel = gateways.entry(key.clone()).or_default();
+        channel.sessions.insert(pod.to_owned(), (number, Session::default()));
+        channel.tunnels.retain(|of, said| of != pod && said.counts());
         number
     }
 
@@ -115,6 +200,9 @@ impl Control {
         let ours = channel.sessions.get(pod).is_some_and(|(current, _)| *current == number);
         if ours {
             channel.sessions.remove(pod);
+            if let Some(said) = channel.tunnels.get_mut(pod) {
+                said.lost = Some(Instant::now());
+            }
         }
         ours
     }
@@ -180,6 +268,7 @@ mod tests {
             version: version.into(),
             json: "{}".into(),
             server_fingerprint: "f".into(),
+            tunnels: BTreeMap::new(),
         };
         let mut told = control.subscribe(&key);
         control.publish(&key, &published("v1"));

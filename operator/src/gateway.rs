@@ -8,6 +8,7 @@ use portcullis_api::condition::Reason;
 
 use crate::cause::chain;
 use crate::context::Context;
+use crate::queue::Urgency;
 use crate::world::{Key, Kind};
 use crate::{moment, names, writer};
 
@@ -59,7 +60,9 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Next, writer::Error> 
     {
         return Ok(Next::Now);
     }
-    let status = status(&gateway, &observe(ctx, &gateway), &outcome, now(ctx));
+    let observed = observe(ctx, &gateway);
+    wake_tunnels(ctx, &observed);
+    let status = status(&gateway, &observed, &outcome, now(ctx));
     let next = next_visit(ctx, key, &outcome);
     publish(ctx, &gateway, status).await?;
     Ok(next)
@@ -97,6 +100,20 @@ async fn carry_out(ctx: &Context, gateway: &Gateway, observed: &observe::Observe
     Outcome::Applied(Box::new(accepted), Box::new(applied))
 }
 
+/// Those that are not served yet may be by now.
+fn wake_tunnels(ctx: &Context, observed: &observe::Observed) {
+    for tunnel in observed.claims.iter().flat_map(|claims| claims.accepted()) {
+        let key = Key::new(&tunnel.namespace, &tunnel.name);
+        let resource = ctx.world.tunnel(&key);
+        let conditions =
+            resource.iter().flat_map(|it| it.status.iter().flat_map(|status| &status.conditions));
+        let programmed = conditions.into_iter().any(|it| it.type_ == "Programmed" && it.status == "True");
+        if !programmed {
+            ctx.tunnels.add(key, Urgency::Changed);
+        }
+    }
+}
+
 async fn publish(
     ctx: &Context,
     gateway: &Gateway,
@@ -105,9 +122,10 @@ async fn publish(
     if gateway.status.as_ref() == Some(&status) {
         return Ok(());
     }
-    let news = events::transitions(gateway.status.as_ref(), &status);
+    let before = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let news = events::transitions(before, &status.conditions);
     let uid = gateway.uid().unwrap_or_default();
-    match ctx.writer.status(&Key::of(gateway), &uid, &status).await {
+    match ctx.writer.status::<Gateway, _>(&Key::of(gateway), &uid, &status).await {
         Ok(mut written) => {
             written.metadata.managed_fields = None;
             ctx.world.put_gateway(written);

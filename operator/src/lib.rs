@@ -22,6 +22,7 @@ pub mod names;
 pub mod options;
 pub mod queue;
 pub mod settings;
+pub mod tunnel;
 pub mod workers;
 pub mod world;
 pub mod writer;
@@ -57,6 +58,8 @@ pub async fn run(
         leadership: leadership.clone(),
         world: Arc::default(),
         queue: Arc::default(),
+        tunnels: Arc::default(),
+        claims: tunnel::claims::Decided::default(),
         control: Arc::default(),
         settings: settings::Settings {
             gateway_image: options.gateway_image.clone(),
@@ -68,10 +71,12 @@ pub async fn run(
         mint: mint.clone(),
         metrics,
         backoff: context::Backoff::default(),
+        tunnel_backoff: context::Backoff::default(),
         planning: tokio::sync::Semaphore::new(1),
     });
 
-    let watches = world::watch::Watches::new(client.clone(), ctx.world.clone(), ctx.queue.clone());
+    let watches =
+        world::watch::Watches::new(client.clone(), ctx.world.clone(), ctx.queue.clone(), ctx.tunnels.clone());
     let (progress, pods) = (watches.progress(), watches.pods());
     tasks.spawn(http::serve(
         http,
@@ -103,6 +108,7 @@ pub async fn run(
                 control: ctx.control.clone(),
                 world: ctx.world.clone(),
                 queue: ctx.queue.clone(),
+                tunnels: ctx.tunnels.clone(),
                 pods,
                 leadership,
                 trust_domain: options.trust_domain,

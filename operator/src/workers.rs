@@ -1,4 +1,4 @@
-//! Drives the visits: workers take Gateways from the queue while this operator leads.
+//! Drives the visits: workers take Gateways and Tunnels from their queues while this operator leads.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cause::chain;
-use crate::context::Context;
+use crate::context::{Backoff, Context};
 use crate::gateway::{Next, reconcile};
 use crate::lease::Leadership;
-use crate::queue::Urgency;
+use crate::queue::{Queue, Urgency};
 use crate::world::Key;
 use crate::world::watch::Progress;
+use crate::{tunnel, writer};
 
 /// Starts so many workers. They begin once everything was listed and this operator leads, pause while it does not, and
 /// visit every Gateway when it leads again.
@@ -39,10 +40,14 @@ pub fn start(
                     for key in ctx.world.keys() {
                         ctx.queue.add(key, Urgency::Routine);
                     }
+                    for key in ctx.world.tunnel_keys() {
+                        ctx.tunnels.add(key, Urgency::Routine);
+                    }
                 }
                 while leadership.leads() && !stop.is_cancelled() {
                     tokio::select! {
                         key = ctx.queue.next() => visit(&ctx, &key).await,
+                        key = ctx.tunnels.next() => visit_tunnel(&ctx, &key).await,
                         () = leadership.lost() => {}
                         () = stop.cancelled() => {}
                     }
@@ -53,30 +58,48 @@ pub fn start(
 }
 
 async fn visit(ctx: &Context, key: &Key) {
+    let next = guarded(ctx, "Gateway", key, reconcile(ctx, key)).await;
+    again(&ctx.queue, &ctx.backoff, key, next);
+}
+
+async fn visit_tunnel(ctx: &Context, key: &Key) {
+    let next = guarded(ctx, "Tunnel", key, tunnel::reconcile(ctx, key)).await;
+    again(&ctx.tunnels, &ctx.tunnel_backoff, key, next);
+}
+
+/// Whatever one object does to us, the others are visited.
+async fn guarded(
+    ctx: &Context,
+    kind: &str,
+    key: &Key,
+    visit: impl Future<Output = Result<Next, writer::Error>>,
+) -> Next {
     let started = Instant::now();
-    // Whatever a Gateway does to us, the others are visited.
-    let visited = AssertUnwindSafe(reconcile(ctx, key)).catch_unwind().await;
+    let visited = AssertUnwindSafe(visit).catch_unwind().await;
     ctx.metrics.reconcile_seconds.observe(started.elapsed().as_secs_f64());
-    let next = match visited {
+    match visited {
         Ok(Ok(next)) => next,
         Ok(Err(error)) => {
             ctx.metrics.count_error(error.reason());
-            tracing::warn!(gateway = %key, error = chain(&error), "failed to report on a Gateway");
+            tracing::warn!(kind, %key, error = chain(&error), "failed to report on an object");
             Next::Retry
         }
         Err(_) => {
-            tracing::error!(gateway = %key, "a visit panicked: this is a defect of the operator");
+            tracing::error!(kind, %key, "a visit panicked: this is a defect of the operator");
             Next::Retry
         }
-    };
-    match next {
-        Next::Change => ctx.backoff.succeeded(key),
-        Next::After(delay) => {
-            ctx.backoff.succeeded(key);
-            ctx.queue.add_after(key.clone(), delay);
-        }
-        Next::Now => ctx.queue.add(key.clone(), Urgency::Changed),
-        Next::Retry => ctx.queue.add_after(key.clone(), ctx.backoff.failed(key)),
     }
-    ctx.queue.done(key);
+}
+
+fn again(queue: &Queue<Key>, backoff: &Backoff, key: &Key, next: Next) {
+    match next {
+        Next::Change => backoff.succeeded(key),
+        Next::After(delay) => {
+            backoff.succeeded(key);
+            queue.add_after(key.clone(), delay);
+        }
+        Next::Now => queue.add(key.clone(), Urgency::Changed),
+        Next::Retry => queue.add_after(key.clone(), backoff.failed(key)),
+    }
+    queue.done(key);
 }

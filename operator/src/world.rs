@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt as _;
-use portcullis_api::Gateway;
+use portcullis_api::{Gateway, Tunnel};
 use portcullis_pki::Authority;
 
 pub mod child;
@@ -17,7 +17,7 @@ pub use child::{Bundle, Child, Content, Kind, Served};
 pub use owned::Digest;
 pub use pod::Pod;
 
-/// Namespace and name of a Gateway.
+/// Namespace and name of a Gateway or a Tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Namespace of the resource.
@@ -32,9 +32,16 @@ impl Key {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
-    /// Of a Gateway.
-    pub fn of(gateway: &Gateway) -> Self {
-        Self::new(gateway.namespace().unwrap_or_default(), gateway.name_any())
+    /// Of a Gateway or a Tunnel.
+    pub fn of<K: kube::Resource>(object: &K) -> Self {
+        Self::new(object.namespace().unwrap_or_default(), object.name_any())
+    }
+
+    /// Of the Gateway that a Tunnel names.
+    pub fn of_gateway(tunnel: &Tunnel) -> Self {
+        let named = &tunnel.spec.gateway_ref;
+        let namespace = named.namespace.clone().or_else(|| tunnel.namespace());
+        Self::new(namespace.unwrap_or_default(), &named.name)
     }
 }
 
@@ -51,6 +58,11 @@ pub struct World(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     gateways: HashMap<Key, Arc<Gateway>>,
+    tunnels: HashMap<Key, Arc<Tunnel>>,
+    /// The Tunnels that name a Gateway.
+    tunnels_of: HashMap<Key, BTreeSet<Key>>,
+    /// Counts changes of a Gateway's spec and of its Tunnels' specs.
+    revisions: HashMap<Key, u64>,
     children: HashMap<Key, BTreeMap<(Kind, String), Arc<Child>>>,
     pods: HashMap<Key, BTreeMap<String, Arc<Pod>>>,
     /// Ports of every Service, by namespace and name.
@@ -80,6 +92,77 @@ impl World {
     /// The Gateway, if there is one.
     pub fn gateway(&self, key: &Key) -> Option<Arc<Gateway>> {
         self.lock().gateways.get(key).cloned()
+    }
+
+    /// The Tunnel, if there is one.
+    pub fn tunnel(&self, key: &Key) -> Option<Arc<Tunnel>> {
+        self.lock().tunnels.get(key).cloned()
+    }
+
+    /// Every Tunnel's key.
+    pub fn tunnel_keys(&self) -> Vec<Key> {
+        self.lock().tunnels.keys().cloned().collect()
+    }
+
+    /// The Tunnels that name a Gateway.
+    pub fn tunnels_of(&self, gateway: &Key) -> Vec<Arc<Tunnel>> {
+        let state = self.lock();
+        let keys = state.tunnels_of.get(gateway).into_iter().flatten();
+        keys.filter_map(|key| state.tunnels.get(key).cloned()).collect()
+    }
+
+    /// Changes whenever the Gateway's spec or that of one of its Tunnels does.
+    pub fn revision(&self, gateway: &Key) -> u64 {
+        self.lock().revisions.get(gateway).copied().unwrap_or_default()
+    }
+
+    /// Takes a Tunnel in. None where it is no news; otherwise the Gateways that it means something to.
+    pub fn put_tunnel(&self, tunnel: Tunnel) -> Option<Vec<Key>> {
+        let (key, gateway) = (Key::of(&tunnel), Key::of_gateway(&tunnel));
+        let mut state = self.lock();
+        let known = state.tunnels.get(&key).cloned();
+        if known.as_ref().is_some_and(|known| {
+            known.uid() == tunnel.uid()
+                && !is_newer(
+                    tunnel.metadata.resource_version.as_deref(),
+                    known.metadata.resource_version.as_deref(),
+                )
+        }) {
+            return None;
+        }
+        let same_spec = known.as_ref().is_some_and(|known| {
+            known.uid() == tunnel.uid()
+                && known.metadata.generation == tunnel.metadata.generation
+                && known.metadata.deletion_timestamp.is_some() == tunnel.metadata.deletion_timestamp.is_some()
+        });
+        let mut gateways = Vec::new();
+        if !same_spec {
+            gateways.extend(known.map(|known| Key::of_gateway(&known)).filter(|former| *former != gateway));
+            gateways.push(gateway.clone());
+            for former in &gateways {
+                state.leave(former, &key);
+                state.revise(former);
+            }
+            state.tunnels_of.entry(gateway).or_default().insert(key.clone());
+        }
+        state.tunnels.insert(key, Arc::new(tunnel));
+        Some(gateways)
+    }
+
+    /// Forgets a Tunnel; says which Gateway it named.
+    pub fn remove_tunnel(&self, key: &Key) -> Option<Key> {
+        let mut state = self.lock();
+        let gateway = Key::of_gateway(state.tunnels.remove(key)?.as_ref());
+        state.leave(&gateway, key);
+        state.revise(&gateway);
+        Some(gateway)
+    }
+
+    /// Forgets the Tunnels that a fresh list no longer holds; says which, with their Gateways.
+    pub fn keep_tunnels(&self, scope: Option<&str>, seen: &HashSet<(String, String)>) -> Vec<(Key, Key)> {
+        let gone: Vec<Key> =
+            self.tunnel_keys().into_iter().filter(|key| is_gone(key, &key.name, scope, seen)).collect();
+        gone.into_iter().filter_map(|key| Some((key.clone(), self.remove_tunnel(&key)?))).collect()
     }
 
     /// Every Gateway's key.
@@ -135,6 +218,9 @@ impl World {
         }) {
             return false;
         }
+        if state.gateways.get(&key).is_none_or(|known| known.spec != gateway.spec) {
+            state.revise(&key);
+        }
         state.forget_references(&key);
         for target in gateway.spec.backends.iter().filter_map(|backend| backend.service.as_ref()) {
             let service = (key.namespace.clone(), target.name.clone());
@@ -149,6 +235,7 @@ impl World {
         let mut state = self.lock();
         state.forget_references(key);
         state.gateways.remove(key);
+        state.revise(key);
         state.authorities.remove(key);
         state.settled.retain(|(owner, ..), _| owner != key);
     }
@@ -293,6 +380,19 @@ impl World {
 }
 
 impl State {
+    fn revise(&mut self, gateway: &Key) {
+        *self.revisions.entry(gateway.clone()).or_default() += 1;
+    }
+
+    fn leave(&mut self, gateway: &Key, tunnel: &Key) {
+        if let Some(tunnels) = self.tunnels_of.get_mut(gateway) {
+            tunnels.remove(tunnel);
+            if tunnels.is_empty() {
+                self.tunnels_of.remove(gateway);
+            }
+        }
+    }
+
     fn forget_references(&mut self, key: &Key) {
         let Some(gateway) = self.gateways.get(key).cloned() else { return };
         for target in gateway.spec.backends.iter().filter_map(|backend| backend.service.as_ref()) {

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use portcullis_api::condition::Reason;
-use portcullis_api::{Gateway, GatewayStatus};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::lease::{Leadership, WRITE};
@@ -70,6 +72,14 @@ impl Error {
         if self.code() == 403 { Reason::Forbidden } else { Reason::WriteFailed }
     }
 }
+
+/// The kinds whose status is ours to write.
+pub trait Ours:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned
+{
+}
+impl Ours for portcullis_api::Gateway {}
+impl Ours for portcullis_api::Tunnel {}
 
 /// What must hold for an apply to be carried out.
 #[derive(Clone, Copy, Debug)]
@@ -140,14 +150,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a Gateway's status; returns the Gateway as it is now.
-    pub async fn status(&self, key: &Key, uid: &str, status: &GatewayStatus) -> Result<Gateway, Error> {
-        let what = format!("status of Gateway {key}");
+    /// Writes the status of a Gateway or a Tunnel; returns it as it is now.
+    pub async fn status<K: Ours, S: Serialize>(&self, key: &Key, uid: &str, status: &S) -> Result<K, Error> {
+        let kind = K::kind(&());
+        let what = format!("status of {kind} {key}");
         self.check("apply", &what)?;
-        let api: Api<Gateway> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
         let patch = json!({
             "apiVersion": "portcullis.dev/v1alpha1",
-            "kind": "Gateway",
+            "kind": kind,
             "metadata": { "name": key.name, "uid": uid },
             "status": status,
         });
@@ -158,15 +169,15 @@ impl Writer {
         Ok(written)
     }
 
-    /// Tells what happened to a Gateway.
-    pub async fn event(
+    /// Tells what happened to a Gateway or a Tunnel.
+    pub async fn event<K: Ours>(
         &self,
-        gateway: &Gateway,
+        object: &K,
         news: &News,
         now: k8s_openapi::jiff::Timestamp,
     ) -> Result<(), Error> {
-        let key = Key::of(gateway);
-        let what = format!("Event of Gateway {key}");
+        let (key, kind) = (Key::of(object), K::kind(&()));
+        let what = format!("Event of {kind} {key}");
         self.check("create", &what)?;
         let event = Event {
             metadata: ObjectMeta { generate_name: Some(format!("{}-", key.name)), ..ObjectMeta::default() },
@@ -176,11 +187,11 @@ impl Writer {
             reason: Some(news.reason.clone()),
             regarding: Some(ObjectReference {
                 api_version: Some("portcullis.dev/v1alpha1".to_owned()),
-                kind: Some("Gateway".to_owned()),
+                kind: Some(kind.into_owned()),
                 name: Some(key.name.clone()),
                 namespace: Some(key.namespace.clone()),
-                uid: gateway.uid(),
-                resource_version: gateway.resource_version(),
+                uid: object.uid(),
+                resource_version: object.resource_version(),
                 field_path: None,
             }),
             reporting_controller: Some("portcullis.dev/operator".to_owned()),

@@ -38,6 +38,19 @@ pub struct GatewayStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub clients: Vec<ClientStatus>,
+    /// Its Tunnels, where it takes some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnels: Option<TunnelCount>,
+}
+
+/// Tunnels of a Gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TunnelCount {
+    /// How many are accepted.
+    pub total: i32,
+    /// How many of those have a connector at a ready replica.
+    pub connected: i32,
 }
 
 /// The certificate authority of a Gateway.

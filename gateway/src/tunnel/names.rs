@@ -43,6 +43,8 @@ pub(crate) struct Tunnels {
     /// Where the other replicas are.
     pub(crate) peers: Vec<String>,
     pub(crate) certificate_dir: Option<String>,
+    /// How many replicas there are to be.
+    pub(crate) replicas: u32,
     all: Vec<Arc<Tunnel>>,
     exact: HashMap<String, Arc<Tunnel>>,
     /// By what follows `*.`.
@@ -59,6 +61,7 @@ impl Tunnels {
             service: snapshot.service,
             peers: snapshot.peers,
             certificate_dir: snapshot.certificate_dir,
+            replicas: snapshot.replicas.max(1),
             all: Vec::with_capacity(snapshot.tunnels.len()),
             exact: HashMap::new(),
             wildcard: HashMap::new(),
@@ -204,6 +207,7 @@ pub(crate) mod tests {
             certificate_dir: None,
             service: "door.shop.svc:443".to_owned(),
             peers: Vec::new(),
+            replicas: 1,
             tunnels,
         };
         Tunnels::read(snapshot, None)

@@ -50,6 +50,7 @@ pub(crate) fn plan(tunnels: Vec<snapshot::Tunnel>) -> Plan {
         certificate_dir: None,
         service: String::new(),
         peers: Vec::new(),
+        replicas: 1,
         tunnels,
     });
     plan

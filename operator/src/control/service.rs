@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_contract::control::control_server::Control as ControlApi;
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::control::report::Report as Said;
-use portcullis_contract::control::{Hello, Instruction, Redirect, Report, Snapshot};
+use portcullis_contract::control::{Hello, Instruction, Redirect, Report, Snapshot, TunnelReport};
 use portcullis_contract::identity::{Holder, Identity};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -37,6 +37,8 @@ pub struct ControlService {
     pub world: Arc<World>,
     /// Wakes the reconciler.
     pub queue: Arc<Queue<Key>>,
+    /// Wakes the Tunnels' reconciler.
+    pub tunnels: Arc<Queue<Key>>,
     /// Hears of pods that come.
     pub pods: watch::Receiver<u64>,
     /// Who leads.
@@ -158,13 +160,30 @@ impl Call {
             }
         };
         tracing::info!(gateway = %self.key, pod = self.pod, why, "replica detached");
+        let spoken_of = control.spoken_of(&self.key, &self.pod);
         if control.detach(&self.key, &self.pod, number) {
+            for tunnel in spoken_of {
+                self.service.tunnels.add_after(tunnel, COMEBACK + Duration::from_millis(100));
+            }
             // It may only have lost the line: what its status says of it changes if it does not come back.
             self.service.queue.add_after(self.key.clone(), COMEBACK);
         }
     }
 
+    /// What is said of a tunnel is news to that Tunnel, and to the Gateway's count of those that are connected.
+    fn heard_of(&self, number: u64, report: TunnelReport) {
+        let tunnel = Key::new(&report.namespace, &report.name);
+        let Some(moved) = self.service.control.heard_of(&self.key, &self.pod, number, report) else { return };
+        self.service.tunnels.add(tunnel, Urgency::Changed);
+        if moved {
+            self.service.queue.add(self.key.clone(), Urgency::Routine);
+        }
+    }
+
     fn heard(&self, number: u64, report: Report) {
+        if let Some(Said::Tunnel(report)) = report.report {
+            return self.heard_of(number, report);
+        }
         let news = self.service.control.heard(&self.key, &self.pod, number, |session| match report.report {
             Some(Said::Acknowledged(it)) => {
                 if session.rejected.as_ref().is_some_and(|(version, _)| *version == it.version) {

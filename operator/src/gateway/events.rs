@@ -2,21 +2,25 @@
 //! reason that the condition carries.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use portcullis_api::GatewayStatus;
 use portcullis_api::condition::{ConditionType, Reason};
 
 use crate::writer::News;
 
 /// On the way to Ready; no news.
-const WAITING: [Reason; 4] =
-    [Reason::Pending, Reason::ReplicasNotReady, Reason::WaitingForReplicas, Reason::NoReplicas];
+const WAITING: [Reason; 6] = [
+    Reason::Pending,
+    Reason::ReplicasNotReady,
+    Reason::WaitingForReplicas,
+    Reason::NoReplicas,
+    Reason::GatewayNotProgrammed,
+    Reason::NoConnector,
+];
 
 /// What is to be told.
-pub fn transitions(before: Option<&GatewayStatus>, after: &GatewayStatus) -> Vec<News> {
+pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<News> {
     let mut told: Vec<News> = Vec::new();
-    for condition in &after.conditions {
-        let known =
-            before.into_iter().flat_map(|status| &status.conditions).find(|it| it.type_ == condition.type_);
+    for condition in after {
+        let known = before.iter().find(|it| it.type_ == condition.type_);
         if let Some(news) =
             news(known, condition).filter(|news| !told.iter().any(|it| it.reason == news.reason))
         {
@@ -52,7 +56,7 @@ mod tests {
 
     use super::*;
 
-    fn status(conditions: &[(ConditionType, &str, Reason)]) -> GatewayStatus {
+    fn status(conditions: &[(ConditionType, &str, Reason)]) -> Vec<Condition> {
         let condition = |(kind, status, reason): &(ConditionType, &str, Reason)| Condition {
             type_: kind.as_str().to_owned(),
             status: (*status).to_owned(),
@@ -61,11 +65,11 @@ mod tests {
             observed_generation: Some(1),
             last_transition_time: Time(Timestamp::default()),
         };
-        GatewayStatus { conditions: conditions.iter().map(condition).collect(), ..GatewayStatus::default() }
+        conditions.iter().map(condition).collect()
     }
 
-    fn told(before: &GatewayStatus, after: &GatewayStatus) -> Vec<(bool, String)> {
-        transitions(Some(before), after).into_iter().map(|news| (news.warning, news.reason)).collect()
+    fn told(before: &[Condition], after: &[Condition]) -> Vec<(bool, String)> {
+        transitions(before, after).into_iter().map(|news| (news.warning, news.reason)).collect()
     }
 
     #[test]

@@ -10,6 +10,7 @@ use portcullis_pki::Authority;
 use crate::context::Context;
 use crate::control::Session;
 use crate::names;
+use crate::tunnel::claims::Claims;
 use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Pod, Served};
 
 /// How long replicas may take to find an operator that has begun to lead.
@@ -32,6 +33,10 @@ pub struct Observed {
     pub sessions: BTreeMap<String, Session>,
     /// This operator has only just begun to lead: replicas may not have found it yet.
     pub settling: bool,
+    /// Who is accepted of the Tunnels that name it.
+    pub claims: Option<Arc<Claims>>,
+    /// Pods that have a connector of a tunnel, by the tunnel's uid.
+    pub connected: BTreeMap<String, Vec<String>>,
     /// Signs the control channel's certificates.
     pub control_authority: Option<Arc<Authority>>,
 }
@@ -52,6 +57,8 @@ pub fn observe(ctx: &Context, gateway: &Gateway) -> Observed {
         remembered_authority: around.authority,
         sessions: ctx.control.sessions(&key),
         settling: ctx.leadership.led_for() < SETTLING,
+        claims: gateway.spec.tunnels.is_some().then(|| ctx.claims.at(&ctx.world, &key)),
+        connected: ctx.control.connected(&key),
         control_authority: ctx.control.authority(),
     }
 }

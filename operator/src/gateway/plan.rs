@@ -1,7 +1,7 @@
 //! From an accepted Gateway and what there is to what should be: every child in full, what is to go, and the snapshot.
 //! Pure: time, keys and serials are arguments. A child that is as it should be is kept without a write.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_contract::snapshot::{self, Snapshot};
 use portcullis_pki::Mint;
@@ -44,6 +44,8 @@ pub struct Published {
     pub json: String,
     /// SHA-256 of the certificate that replicas are to serve.
     pub server_fingerprint: String,
+    /// The tunnels in it, by uid.
+    pub tunnels: BTreeMap<String, snapshot::Tunnel>,
 }
 
 /// One thing to do.
@@ -122,7 +124,9 @@ pub fn plan(
 fn publish(snapshot: Snapshot) -> Result<Published, Error> {
     let json = snapshot.to_json()?;
     let version = snapshot::version(json.as_bytes());
-    Ok(Published { version, json, server_fingerprint: snapshot.server_fingerprint })
+    let tunnels = snapshot.tunnels.into_iter().flat_map(|tunnels| tunnels.tunnels);
+    let tunnels = tunnels.map(|tunnel| (tunnel.uid.clone(), tunnel)).collect();
+    Ok(Published { version, json, server_fingerprint: snapshot.server_fingerprint, tunnels })
 }
 
 fn steps(

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use portcullis_api::condition::{ConditionType, Reason};
-use portcullis_api::{AuthorityStatus, CertificateStatus, ClientStatus, Gateway, GatewayStatus};
+use portcullis_api::{AuthorityStatus, CertificateStatus, ClientStatus, Gateway, GatewayStatus, TunnelCount};
 use portcullis_pki::LeafFacts;
 
 use super::apply::Applied;
@@ -34,24 +34,30 @@ pub enum Outcome {
 }
 
 /// A condition to be.
-struct Verdict {
-    kind: ConditionType,
+pub struct Verdict {
+    /// Which.
+    pub kind: ConditionType,
     /// None: there is no evidence yet.
-    holds: Option<bool>,
-    reason: Reason,
-    message: String,
+    pub holds: Option<bool>,
+    /// Why.
+    pub reason: Reason,
+    /// What it means and what to do.
+    pub message: String,
 }
 
 impl Verdict {
-    fn yes(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+    /// It holds.
+    pub fn yes(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
         Self { kind, holds: Some(true), reason, message: message.into() }
     }
 
-    fn no(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+    /// It does not.
+    pub fn no(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
         Self { kind, holds: Some(false), reason, message: message.into() }
     }
 
-    fn unknown(kind: ConditionType, message: impl Into<String>) -> Self {
+    /// There is no evidence yet.
+    pub fn unknown(kind: ConditionType, message: impl Into<String>) -> Self {
         Self { kind, holds: None, reason: Reason::Pending, message: message.into() }
     }
 
@@ -96,7 +102,8 @@ pub fn status(gateway: &Gateway, observed: &Observed, outcome: &Outcome, now: Ti
     status
 }
 
-fn condition(
+/// A condition as it is written; without a verdict it stays as it was.
+pub fn condition(
     kind: ConditionType,
     verdict: Option<&Verdict>,
     before: Option<&Condition>,
@@ -163,6 +170,7 @@ fn carried_out(
         ca: authority(previous, accepted, applied),
         server_certificate: server(previous, accepted, applied),
         clients: clients(previous, applied),
+        tunnels: tunnels(observed, accepted, &replicas),
         ..GatewayStatus::default()
     };
     let mut verdicts = vec![
@@ -179,6 +187,18 @@ fn carried_out(
     let ready = ready(accepted, observed, &verdicts, &replicas, held);
     verdicts.push(ready);
     (status, verdicts)
+}
+
+/// How many Tunnels are accepted, and how many have a connector.
+fn tunnels(observed: &Observed, accepted: &Accepted, replicas: &Replicas<'_>) -> Option<TunnelCount> {
+    accepted.tunnels.as_ref()?;
+    let claims = observed.claims.as_ref()?;
+    let connected = claims.accepted().filter(|tunnel| {
+        let at = observed.connected.get(&tunnel.uid);
+        at.is_some_and(|pods| pods.iter().any(|pod| replicas.is_ready(pod)))
+    });
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    Some(TunnelCount { total: count(claims.accepted().count()), connected: count(connected.count()) })
 }
 
 /// The authority whose Secret is there; one that was planned and not written has signed nothing that counts.

@@ -15,9 +15,11 @@ use crate::world::Key;
 pub mod access;
 pub mod backend;
 pub mod pods;
+pub mod tunnels;
 
 pub use access::Access;
 pub use pods::Pods;
+pub use tunnels::Tunnels;
 
 /// A spec that makes sense, in the terms of the plan.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Accepted {
     pub clients: Vec<Caller>,
     /// What stands behind the door, resolved.
     pub backends: Vec<Backend>,
+    /// Public names and who answers on them.
+    pub tunnels: Option<Tunnels>,
     /// Programs beside the gateway.
     pub drivers: Vec<Driver>,
     /// The Service in front.
@@ -97,6 +101,7 @@ pub fn validate(gateway: &Gateway, observed: &Observed, settings: &Settings) -> 
             .iter()
             .map(|backend| backend::resolve(gateway, backend, observed))
             .collect::<Result<_, _>>()?,
+        tunnels: tunnels::tunnels(gateway, observed)?,
         drivers: pods::drivers(spec),
         service: spec.service.clone(),
         replicas: spec.replicas,
@@ -138,7 +143,11 @@ fn caller(client: &portcullis_api::Client) -> Result<Caller, Rejected> {
     })
 }
 
-fn milliseconds(field: &str, text: &str) -> Result<u64, Rejected> {
+/// A time of the spec in milliseconds.
+///
+/// # Errors
+/// Where it is none.
+pub fn milliseconds(field: &str, text: &str) -> Result<u64, Rejected> {
     u64::try_from(span(field, text)?.whole_milliseconds()).map_err(|_| bad_span(field, text))
 }
 

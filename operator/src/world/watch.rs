@@ -12,7 +12,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use portcullis_api::Gateway;
+use portcullis_api::{Gateway, Tunnel};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -57,6 +57,7 @@ pub struct Watches {
     client: Client,
     world: Arc<World>,
     queue: Arc<Queue<Key>>,
+    tunnels: Arc<Queue<Key>>,
     /// Bumped whenever a pod comes or goes.
     pods: watch::Sender<u64>,
     progress: Arc<Progress>,
@@ -125,8 +126,8 @@ impl<K> Copy for Sight<'_, K> {}
 
 impl Watches {
     /// Watches nothing yet.
-    pub fn new(client: Client, world: Arc<World>, queue: Arc<Queue<Key>>) -> Self {
-        Self { client, world, queue, pods: watch::Sender::new(0), progress: Arc::default() }
+    pub fn new(client: Client, world: Arc<World>, queue: Arc<Queue<Key>>, tunnels: Arc<Queue<Key>>) -> Self {
+        Self { client, world, queue, tunnels, pods: watch::Sender::new(0), progress: Arc::default() }
     }
 
     /// How far the first lists are.
@@ -151,6 +152,7 @@ impl Watches {
         for scope in scopes {
             let run = Run { scope, tasks, stop };
             watches.run(&run, &all, Self::gateway);
+            watches.run(&run, &all, Self::tunnel);
             watches.run(&run, &ours, Self::child_of::<Secret>(Kind::Secret));
             watches.run(&run, &ours, Self::child_of::<ConfigMap>(Kind::ConfigMap));
             watches.run(&run, &ours, Self::child_of::<PodDisruptionBudget>(Kind::PodDisruptionBudget));
@@ -225,16 +227,75 @@ impl Watches {
                 let mut gateway = gateway.clone();
                 gateway.metadata.managed_fields = None;
                 let key = Key::of(&gateway);
+                let before = self.world.revision(&key);
                 if self.world.put_gateway(gateway) {
+                    if self.world.revision(&key) != before {
+                        self.wake_tunnels(&key, urgency);
+                    }
                     self.queue.add(key, urgency);
                 }
             }
             Sight::Gone(gateway) => {
                 let key = Key::of(gateway);
                 self.world.remove_gateway(&key);
+                self.wake_tunnels(&key, urgency);
                 self.queue.add(key, urgency);
             }
-            Sight::Only(seen) => self.add_all(self.world.keep_gateways(scope, seen), urgency),
+            Sight::Only(seen) => {
+                for key in self.world.keep_gateways(scope, seen) {
+                    self.wake_tunnels(&key, urgency);
+                    self.queue.add(key, urgency);
+                }
+            }
+        }
+    }
+
+    fn wake_tunnels(&self, gateway: &Key, urgency: Urgency) {
+        for tunnel in self.world.tunnels_of(gateway) {
+            self.tunnels.add(Key::of(&*tunnel), urgency);
+        }
+    }
+
+    /// A Tunnel that comes, goes or changes means something to its Gateway, and to the others that want the same name.
+    fn tunnel(&self, scope: Option<&str>, sight: Sight<'_, Tunnel>, urgency: Urgency) {
+        match sight {
+            Sight::There(tunnel) => {
+                let seen = tunnel.status.as_ref().and_then(|status| status.observed_generation);
+                let urgency = if seen == tunnel.metadata.generation { urgency } else { Urgency::Changed };
+                let mut tunnel = tunnel.clone();
+                tunnel.metadata.managed_fields = None;
+                let key = Key::of(&tunnel);
+                if let Some(gateways) = self.world.put_tunnel(tunnel) {
+                    self.wake_rivals(&gateways, urgency);
+                    self.tunnels.add(key, urgency);
+                    self.add_all(gateways, urgency);
+                }
+            }
+            Sight::Gone(tunnel) => {
+                let key = Key::of(tunnel);
+                let gateways: Vec<Key> = self.world.remove_tunnel(&key).into_iter().collect();
+                self.wake_rivals(&gateways, urgency);
+                self.tunnels.add(key, urgency);
+                self.add_all(gateways, urgency);
+            }
+            Sight::Only(seen) => {
+                for (tunnel, gateway) in self.world.keep_tunnels(scope, seen) {
+                    self.wake_rivals(std::slice::from_ref(&gateway), urgency);
+                    self.tunnels.add(tunnel, urgency);
+                    self.queue.add(gateway, urgency);
+                }
+            }
+        }
+    }
+
+    /// Those that were not accepted: a name or a place may be free by now.
+    fn wake_rivals(&self, gateways: &[Key], urgency: Urgency) {
+        for tunnel in gateways.iter().flat_map(|gateway| self.world.tunnels_of(gateway)) {
+            let conditions = tunnel.status.iter().flat_map(|status| &status.conditions);
+            let accepted = conditions.into_iter().any(|it| it.type_ == "Accepted" && it.status == "True");
+            if !accepted {
+                self.tunnels.add(Key::of(&*tunnel), urgency);
+            }
         }
     }
 

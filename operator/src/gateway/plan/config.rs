@@ -28,7 +28,7 @@ pub fn snapshot(accepted: &Accepted, settings: &Settings, certificates: &Certifi
         edge: accepted.access.edge.clone(),
         oidc: accepted.access.oidc.clone(),
         drivers: accepted.drivers.clone(),
-        tunnels: None,
+        tunnels: accepted.tunnels.as_ref().map(|tunnels| tunnels.snapshot.clone()),
     })
 }
 

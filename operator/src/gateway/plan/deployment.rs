@@ -20,6 +20,7 @@ use crate::names;
 use crate::settings::Settings;
 
 mod drivers;
+mod public;
 mod roots;
 
 /// What the gateway's own container is called; the overlay reaches it by this name.
@@ -74,6 +75,7 @@ fn template(maker: &Maker<'_>, accepted: &Accepted, pods: &Pods, settings: &Sett
     containers.extend(drivers::containers(pods));
     let mut volumes = volumes(maker);
     volumes.extend(roots::volumes(accepted));
+    volumes.extend(public::volumes(accepted));
     volumes.extend(drivers::volumes(pods));
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(names::labels(maker.gateway())), ..ObjectMeta::default() }),
@@ -115,6 +117,7 @@ fn container(accepted: &Accepted, pods: &Pods, settings: &Settings) -> Container
     };
     let mut mounts = vec![mount("config", files::CONFIG_DIR), mount("tls", files::TLS_DIR)];
     mounts.extend(roots::mounts(accepted));
+    mounts.extend(public::mounts(accepted));
     mounts.extend(drivers::mounts(pods));
     Container {
         name: CONTAINER.to_owned(),

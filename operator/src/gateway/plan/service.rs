@@ -1,5 +1,7 @@
 //! The Service in front of the pods.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use portcullis_contract::snapshot::Mode;
@@ -9,6 +11,19 @@ use super::Error;
 use super::metadata::Maker;
 use crate::gateway::validate::Accepted;
 use crate::names;
+
+/// What external-dns reads; an annotation of the spec's own wins.
+const EXTERNAL_DNS: &str = "external-dns.alpha.kubernetes.io/hostname";
+
+fn annotations(accepted: &Accepted) -> BTreeMap<String, String> {
+    let public = accepted.tunnels.iter().map(|tunnels| {
+        let domain = &tunnels.snapshot.domain;
+        (EXTERNAL_DNS.to_owned(), format!("{domain},*.{domain}"))
+    });
+    let mut annotations: BTreeMap<_, _> = public.collect();
+    annotations.extend(accepted.service.annotations.clone());
+    annotations
+}
 
 /// The Service; IP families are the cluster's own choice.
 pub fn service(maker: &Maker<'_>, accepted: &Accepted) -> Result<Value, Error> {
@@ -26,7 +41,7 @@ pub fn service(maker: &Maker<'_>, accepted: &Accepted) -> Result<Value, Error> {
         ..ServicePort::default()
     };
     maker.finish(&Service {
-        metadata: maker.annotated(maker.gateway().to_owned(), &accepted.service.annotations),
+        metadata: maker.annotated(maker.gateway().to_owned(), &annotations(accepted)),
         spec: Some(ServiceSpec {
             type_: Some(accepted.service.type_.as_str().to_owned()),
             selector: Some(names::selector(maker.gateway())),

@@ -26,6 +26,11 @@ impl<'a> Replicas<'a> {
         self.ready.iter().copied()
     }
 
+    /// Whether a pod is ready.
+    pub fn is_ready(&self, pod: &str) -> bool {
+        self.ready.iter().any(|(name, _)| *name == pod)
+    }
+
     /// How many are ready.
     pub fn ready(&self) -> i32 {
         i32::try_from(self.ready.len()).unwrap_or(i32::MAX)

@@ -31,6 +31,12 @@ pub(super) fn server(accepted: &Accepted, settings: &Settings) -> LeafProfile {
         service.clone(),
     ];
     dns_names.extend(accepted.server.dns_names.iter().cloned());
+    let public = accepted.tunnels.iter().flat_map(|tunnels| tunnels.dns_names());
+    for name in public {
+        if !dns_names.contains(&name) {
+            dns_names.push(name);
+        }
+    }
     let mut ip_addresses = vec![std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()];
     ip_addresses.extend(&accepted.server.ip_addresses);
     LeafProfile {

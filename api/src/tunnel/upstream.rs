@@ -1,0 +1,41 @@
+//! How a connector forwards.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a connector forwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Upstream {
+    /// Host that the endpoint is told. Without it, the one that the visitor asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 260))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9._:\\\\[\\\\]-]+$')").message("hostHeader is a host such as shop.example.com, with or without a port"))]
+    pub host_header: Option<String>,
+
+    /// How long a connection to the endpoint may take to open: minutes and seconds.
+    #[serde(default = "five_seconds")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,3}m)?([0-9]{1,5}s)?$') && duration(self) >= duration('1s') && duration(self) <= duration('10m')").message("connectTimeout is a time between 1s and 10m, such as 5s"))]
+    pub connect_timeout: String,
+
+    /// How long the response's header may take, from the request: minutes and seconds. 0s: as long as it takes.
+    #[serde(default = "no_time")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,4}m)?([0-9]{1,5}s)?$') && duration(self) <= duration('24h')").message("responseTimeout is a time up to 24h in minutes and seconds, such as 30s; 0s for none"))]
+    pub response_timeout: String,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { host_header: None, connect_timeout: five_seconds(), response_timeout: no_time() }
+    }
+}
+
+fn five_seconds() -> String {
+    "5s".to_owned()
+}
+
+fn no_time() -> String {
+    "0s".to_owned()
+}

@@ -1,0 +1,49 @@
+//! What replicas said of tunnels: their connectors, and what their probes found. Their own words, shortened.
+
+use portcullis_contract::control::{Connection, Probe, TunnelReport};
+
+use crate::world::Key;
+
+/// Connections of one tunnel that are kept of one replica.
+const CONNECTIONS: usize = 32;
+/// Characters of any word that are kept.
+const WORD: usize = 256;
+const MESSAGE: usize = 1000;
+
+/// What one replica said of one tunnel last.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// Which Tunnel, as the replica was told.
+    pub tunnel: Option<Key>,
+    /// Its connectors there.
+    pub connections: Vec<Connection>,
+    /// What its last probe found.
+    pub probe: Option<Probe>,
+}
+
+impl From<TunnelReport> for Evidence {
+    fn from(said: TunnelReport) -> Self {
+        let short = |text: String| text.chars().take(WORD).collect::<String>();
+        let connection = |it: Connection| Connection {
+            connector: short(it.connector),
+            identity: short(it.identity),
+            certificate_fingerprint: short(it.certificate_fingerprint),
+            remote_address: short(it.remote_address),
+            transport: short(it.transport),
+            version: short(it.version),
+            // It moves with every measurement.
+            round_trip_us: 0,
+            since_ms: it.since_ms,
+        };
+        let probe = said.probe.map(|it| Probe {
+            hop: short(it.hop),
+            message: it.message.chars().take(MESSAGE).collect(),
+            ..it
+        });
+        Self {
+            tunnel: Some(Key::new(said.namespace, said.name)),
+            connections: said.connections.into_iter().take(CONNECTIONS).map(connection).collect(),
+            probe,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Public names of a Gateway, and the Tunnels that it accepts.
+
+use kube::ResourceExt as _;
+use portcullis_api::Gateway;
+use portcullis_contract::files;
+use portcullis_contract::hostname::Hostname;
+use portcullis_contract::snapshot;
+
+use super::{Rejected, invalid};
+use crate::gateway::observe::Observed;
+
+/// Public names and who answers on them.
+#[derive(Clone, Debug)]
+pub struct Tunnels {
+    /// What replicas are told.
+    pub snapshot: snapshot::Tunnels,
+    /// The Secret with the certificate for public names; None: our own authority certifies them.
+    pub certificate: Option<String>,
+}
+
+impl Tunnels {
+    /// Names that the Gateway's own server certificate must have for visitors.
+    pub fn dns_names(&self) -> Vec<String> {
+        if self.certificate.is_some() {
+            return Vec::new();
+        }
+        let domain = &self.snapshot.domain;
+        let mut names = vec![domain.clone(), format!("*.{domain}")];
+        let held = self.snapshot.tunnels.iter().flat_map(|tunnel| &tunnel.hostnames);
+        // A wildcard covers one label.
+        let deep = held.filter(|name| name.split_once('.').is_none_or(|(_, parent)| parent != domain));
+        names.extend(deep.cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+/// Parses `spec.tunnels`.
+pub(super) fn tunnels(gateway: &Gateway, observed: &Observed) -> Result<Option<Tunnels>, Rejected> {
+    let Some(spec) = &gateway.spec.tunnels else { return Ok(None) };
+    let domain: Hostname =
+        spec.domain.parse().map_err(|error| invalid(format!("spec.tunnels.domain: {error}")))?;
+    let (name, namespace) = (gateway.name_any(), gateway.namespace().unwrap_or_default());
+    let certificate = spec.certificate_ref.as_ref().map(|secret| secret.name.clone());
+    Ok(Some(Tunnels {
+        snapshot: snapshot::Tunnels {
+            domain: domain.to_string(),
+            certificate_dir: certificate.is_some().then(|| files::PUBLIC_TLS_DIR.to_owned()),
+            service: format!("{name}.{namespace}.svc:{}", gateway.spec.service.port),
+            peers: Vec::new(),
+            replicas: u32::try_from(gateway.spec.replicas).unwrap_or(1),
+            tunnels: observed.claims.iter().flat_map(|claims| claims.accepted()).cloned().collect(),
+        },
+        certificate,
+    }))
+}

@@ -1,0 +1,241 @@
+//! Who is accepted at a Gateway, and which public names each Tunnel holds: one decision over all Tunnels that name it. Both
+//! what replicas are told and what each Tunnel's status says come from it. Pure; the order of its input changes nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube::ResourceExt as _;
+use portcullis_api::condition::Reason;
+use portcullis_api::{Gateway, NamespacesFrom, Tunnel, VisitorAuth};
+use portcullis_contract::endpoint::Endpoint;
+use portcullis_contract::hostname::Hostname;
+use portcullis_contract::snapshot::{self, Auth, RateLimit, Requirement, TunnelAccess, Upstream};
+
+use super::words;
+use crate::gateway::validate::Rejected;
+use crate::world::{Key, World};
+
+/// How many generated names are tried.
+const ATTEMPTS: u32 = 32;
+
+/// What became of every Tunnel that names a Gateway.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// By uid.
+    verdicts: HashMap<String, Result<snapshot::Tunnel, Rejected>>,
+    /// Uids of those that are accepted, the oldest first.
+    order: Vec<String>,
+}
+
+impl Claims {
+    /// Decides over these Tunnels. None of them is accepted without a Gateway.
+    pub fn of(key: &Key, gateway: Option<&Gateway>, tunnels: &[Arc<Tunnel>]) -> Self {
+        let mut claims = Self::default();
+        let mut held: BTreeMap<Hostname, Key> = BTreeMap::new();
+        let mut sorted: Vec<_> =
+            tunnels.iter().filter(|it| it.metadata.deletion_timestamp.is_none()).collect();
+        sorted.sort_by_cached_key(|tunnel| (tunnel.creation_timestamp(), Key::of(&***tunnel)));
+        for tunnel in sorted {
+            let uid = tunnel.uid().unwrap_or_default();
+            let verdict = match gateway.filter(|it| it.metadata.deletion_timestamp.is_none()) {
+                None => Err(rejected(
+                    Reason::GatewayNotFound,
+                    format!("there is no Gateway {key}: apply it, or correct spec.gatewayRef"),
+                )),
+                Some(gateway) => accept(key, gateway, tunnel, &held, claims.order.len()),
+            };
+            if let Ok(accepted) = &verdict {
+                let names = accepted.hostnames.iter().filter_map(|name| name.parse().ok());
+                held.extend(names.map(|name| (name, Key::of(&**tunnel))));
+                claims.order.push(uid.clone());
+            }
+            claims.verdicts.insert(uid, verdict);
+        }
+        claims
+    }
+
+    /// What became of one.
+    pub fn verdict(&self, uid: &str) -> Option<&Result<snapshot::Tunnel, Rejected>> {
+        self.verdicts.get(uid)
+    }
+
+    /// Those that are accepted, the oldest first.
+    pub fn accepted(&self) -> impl Iterator<Item = &snapshot::Tunnel> {
+        self.order.iter().filter_map(|uid| self.verdicts.get(uid)?.as_ref().ok())
+    }
+}
+
+/// The last decision for each Gateway, for as long as nothing that it hangs on has changed.
+#[derive(Debug, Default)]
+pub struct Decided(Mutex<HashMap<Key, (u64, Arc<Claims>)>>);
+
+impl Decided {
+    /// Who is accepted at a Gateway.
+    pub fn at(&self, world: &World, key: &Key) -> Arc<Claims> {
+        let revision = world.revision(key);
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        if let Some((_, claims)) = known.filter(|(of, _)| *of == revision) {
+            return claims;
+        }
+        let claims = Arc::new(Claims::of(key, world.gateway(key).as_deref(), &world.tunnels_of(key)));
+        let mut decided = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        decided.insert(key.clone(), (revision, claims.clone()));
+        claims
+    }
+}
+
+fn rejected(reason: Reason, message: String) -> Rejected {
+    Rejected { reason, message }
+}
+
+fn accept(
+    key: &Key,
+    gateway: &Gateway,
+    tunnel: &Tunnel,
+    held: &BTreeMap<Hostname, Key>,
+    accepted: usize,
+) -> Result<snapshot::Tunnel, Rejected> {
+    let Some(tunnels) = &gateway.spec.tunnels else {
+        return Err(rejected(
+            Reason::NotAllowed,
+            format!("Gateway {key} takes no Tunnels: give it spec.tunnels with a domain"),
+        ));
+    };
+    let namespace = tunnel.namespace().unwrap_or_default();
+    if tunnels.allowed_namespaces.from == NamespacesFrom::Same && namespace != key.namespace {
+        return Err(rejected(
+            Reason::NotAllowed,
+            format!(
+                "Gateway {key} takes Tunnels of its own namespace only: move the Tunnel there, or set the Gateway's spec.tunnels.allowedNamespaces.from to All"
+            ),
+        ));
+    }
+    let invalid = |message: String| rejected(Reason::Invalid, message);
+    let domain: Hostname = tunnels
+        .domain
+        .parse()
+        .map_err(|error| invalid(format!("the Gateway's spec.tunnels.domain: {error}")))?;
+    let endpoint: Endpoint =
+        tunnel.spec.endpoint.parse().map_err(|error| invalid(format!("spec.endpoint: {error}")))?;
+    let knows_visitors = gateway.spec.oidc.is_some() || gateway.spec.access.edge.is_some();
+    if tunnel.spec.access.auth == VisitorAuth::Required && !knows_visitors {
+        return Err(invalid(format!(
+            "spec.access.auth is Required, and Gateway {key} has neither spec.oidc nor an edge that could say who visits: give it one, or write access: {{auth: None}} to open the service to everybody"
+        )));
+    }
+    let hostnames = hostnames(tunnel, &domain, held)?;
+    if accepted >= usize::try_from(tunnels.max_tunnels).unwrap_or(usize::MAX) {
+        return Err(rejected(
+            Reason::QuotaExceeded,
+            format!(
+                "Gateway {key} has the {} Tunnels that its spec.tunnels.maxTunnels allows: remove one, or raise it",
+                tunnels.max_tunnels
+            ),
+        ));
+    }
+    Ok(snapshot::Tunnel {
+        namespace,
+        name: tunnel.name_any(),
+        uid: tunnel.uid().unwrap_or_default(),
+        hostnames: hostnames.iter().map(Hostname::to_string).collect(),
+        endpoint: endpoint.to_string(),
+        upstream: upstream(tunnel)?,
+        enabled: tunnel.spec.enabled,
+        access: access(tunnel),
+    })
+}
+
+/// The names that it gets: all of those that it asks for, or none.
+fn hostnames(
+    tunnel: &Tunnel,
+    domain: &Hostname,
+    held: &BTreeMap<Hostname, Key>,
+) -> Result<Vec<Hostname>, Rejected> {
+    let spec = &tunnel.spec;
+    let below = |label: &str| format!("{label}.{domain}").parse::<Hostname>();
+    let bad = |error: &dyn std::fmt::Display| rejected(Reason::Invalid, format!("spec: {error}"));
+    let wanted: Vec<Hostname> = if let Some(label) = &spec.label {
+        vec![below(label).map_err(|error| bad(&error))?]
+    } else if spec.hostnames.is_empty() {
+        let uid = tunnel.uid().unwrap_or_default();
+        let made = (0..ATTEMPTS).filter_map(|attempt| below(&words::label(&uid, attempt)).ok());
+        made.into_iter().find(|name| !held.contains_key(name)).into_iter().collect()
+    } else {
+        spec.hostnames
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<_, _>>()
+            .map_err(|error| bad(&error))?
+    };
+    for name in &wanted {
+        if !name.is_within(domain) || name == domain {
+            return Err(rejected(
+                Reason::Invalid,
+                format!(
+                    "spec.hostnames has {name}, which is not below the Gateway's domain: write a name such as web.{domain}"
+                ),
+            ));
+        }
+        if let Some(winner) = held.get(name) {
+            // Who reads this Tunnel may not be one who may see the other.
+            let whose = if Some(&winner.namespace) == tunnel.namespace().as_ref() {
+                format!("Tunnel {winner}")
+            } else {
+                "a Tunnel of another namespace".to_owned()
+            };
+            return Err(rejected(
+                Reason::HostnameConflict,
+                format!(
+                    "{name} belongs to {whose}, which is older: choose another name, or have it released"
+                ),
+            ));
+        }
+    }
+    if wanted.is_empty() {
+        return Err(rejected(
+            Reason::HostnameConflict,
+            "no free name was found: write spec.label".to_owned(),
+        ));
+    }
+    Ok(wanted)
+}
+
+fn upstream(tunnel: &Tunnel) -> Result<Upstream, Rejected> {
+    let spec = &tunnel.spec.upstream;
+    Ok(Upstream {
+        host_header: spec.host_header.clone(),
+        connect_timeout_ms: milliseconds("spec.upstream.connectTimeout", &spec.connect_timeout)?,
+        response_timeout_ms: milliseconds("spec.upstream.responseTimeout", &spec.response_timeout)?,
+    })
+}
+
+fn milliseconds(field: &str, text: &str) -> Result<u64, Rejected> {
+    crate::gateway::validate::milliseconds(field, text)
+}
+
+fn access(tunnel: &Tunnel) -> TunnelAccess {
+    let spec = &tunnel.spec.access;
+    let count = |number: i64| u32::try_from(number).unwrap_or(1);
+    TunnelAccess {
+        auth: match spec.auth {
+            VisitorAuth::Required => Auth::Required,
+            VisitorAuth::None => Auth::None,
+        },
+        requires: spec
+            .requires
+            .iter()
+            .map(|requirement| Requirement {
+                methods: requirement.methods.clone(),
+                role: requirement.role.clone(),
+                scopes: requirement.scopes.clone(),
+            })
+            .collect(),
+        methods: spec.methods.clone(),
+        path_prefixes: spec.path_prefixes.clone(),
+        source_cidrs: spec.source_cidrs.clone(),
+        rate_limit: spec.rate_limit.map(|limit| RateLimit {
+            requests_per_second: count(limit.requests_per_second),
+            burst: count(limit.burst),
+        }),
+    }
+}
