@@ -49,6 +49,10 @@ pub struct TunnelRun {
     #[arg(long, env = "PORTCULLIS_GATEWAY_ENDPOINT", value_name = "URL", value_parser = gateway)]
     pub gateway: Uri,
 
+    /// The name in the gateway's certificate, where it is not the URL's host.
+    #[arg(long, env = "PORTCULLIS_SERVER_NAME", value_name = "NAME")]
+    pub server_name: Option<String>,
+
     /// A folder with a bundle of the gateway: ca.crt, and tls.crt with tls.key unless a token says who this is.
     #[arg(long, env = "PORTCULLIS_CREDENTIALS", value_name = "FOLDER")]
     pub credentials: Option<PathBuf>,

@@ -20,6 +20,7 @@ pub mod operator;
 pub mod real;
 pub mod replica;
 pub mod settled;
+pub mod tunnel;
 
 /// Nothing here takes longer; where it does, something is wrong.
 pub const PATIENCE: Duration = Duration::from_mins(1);

@@ -15,10 +15,13 @@ use crate::{command, say, workspace};
 pub(crate) mod context;
 
 /// The binaries that are shipped, an image each, and what each says that it is.
-const SHIPPED: [(&str, &str); 2] = [
+const SHIPPED: [(&str, &str); 3] = [
     ("portcullis-operator", "Controllers for Portcullis Gateways"),
     ("portcullis-gateway", "Data plane of a Portcullis Gateway"),
+    ("portcullis", "Command line of Portcullis, and the connector of its Tunnels"),
 ];
+/// The package that the command line is in.
+const CLI_PACKAGE: &str = "portcullis-cli";
 /// Drivers to begin one's own from, which the tests use; and the package that they are in.
 const EXAMPLES: [(&str, &str); 2] = [
     ("portcullis-example-compute-driver", "Example compute driver of a Portcullis Gateway"),
@@ -116,8 +119,8 @@ pub(crate) fn build(profile: Profile, builder: Builder, out: Option<&Path>) -> R
 
 /// The folder with our binaries, linked statically, so that they need nothing of an image.
 pub(crate) fn binaries(profile: Profile) -> Result<PathBuf> {
-    let [(operator, _), (gateway, _)] = SHIPPED;
-    compiled(profile, &[operator, gateway, EXAMPLES_PACKAGE])
+    let [(operator, _), (gateway, _), _] = SHIPPED;
+    compiled(profile, &[operator, gateway, CLI_PACKAGE, EXAMPLES_PACKAGE])
 }
 
 /// The folder with the binaries of these packages, compiled as those that are shipped.

@@ -116,8 +116,9 @@ impl Dialer {
     ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, DialError> {
         config.alpn_protocols = vec![protocol.to_vec()];
         config.resumption = self.tickets(&config);
-        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(bare).map_err(|_| DialError::Name(host.to_owned()))?;
+        let named = self.settings.server_name.as_deref().unwrap_or(host);
+        let bare = named.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(bare).map_err(|_| DialError::Name(named.to_owned()))?;
         let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         let label = format!("{host}:{port}");
         let stream = connected.map_err(|error| {

@@ -19,6 +19,8 @@ use crate::options::TunnelRun;
 pub struct Settings {
     /// Where the gateway is: scheme, host and port.
     pub gateway: Uri,
+    /// The name in its certificate, where it is not the URL's host.
+    pub server_name: Option<String>,
     /// The same on all connections of this process, and no other's.
     pub id: String,
     /// What it shows.
@@ -80,6 +82,7 @@ impl Settings {
         credentials.read().await?;
         Ok(Self {
             gateway: run.gateway.clone(),
+            server_name: run.server_name.clone(),
             id: id(),
             credentials,
             offers: vec![Offer { namespace, name, endpoints }],

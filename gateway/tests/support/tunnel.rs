@@ -80,6 +80,7 @@ pub(crate) async fn settings(door: &Door, name: &str, endpoint: &str, shown: &Le
     write(files::SERVER_KEY, shown.key.expose());
     let settings = Settings {
         gateway: format!("https://localhost:{}", door.address.port()).parse().unwrap(),
+        server_name: None,
         id: format!("{:016x}", rand::random::<u64>()),
         credentials: Credentials { folder: Some(directory.path().to_owned()), token_file: None },
         offers: vec![Offer {

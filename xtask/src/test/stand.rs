@@ -80,6 +80,7 @@ impl Stand {
             for (variable, name) in [
                 ("PORTCULLIS_OPERATOR_BIN", "portcullis-operator"),
                 ("PORTCULLIS_GATEWAY_BIN", "portcullis-gateway"),
+                ("PORTCULLIS_CLI_BIN", "portcullis"),
             ] {
                 command.env(variable, folder.join(name));
             }
