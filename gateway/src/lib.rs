@@ -27,6 +27,7 @@ mod login;
 pub mod measure;
 mod metrics;
 mod options;
+mod peer;
 mod route;
 mod running;
 mod service;

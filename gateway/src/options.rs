@@ -28,6 +28,10 @@ pub struct Options {
     #[arg(long, env = "PORTCULLIS_LISTEN", value_name = "ADDRESS", default_value_t = any(files::PORT))]
     pub listen: SocketAddr,
 
+    /// Address that other replicas dial.
+    #[arg(long, env = "PORTCULLIS_PEER_LISTEN", value_name = "ADDRESS", default_value_t = any(files::PEER_PORT))]
+    pub peer_listen: SocketAddr,
+
     /// Address of `/healthz` and `/readyz`, plain HTTP.
     #[arg(long, env = "PORTCULLIS_HEALTH_LISTEN", value_name = "ADDRESS", default_value_t = any(files::HEALTH_PORT))]
     pub health_listen: SocketAddr,

@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::shared::Shared;
 use crate::shutdown::Lifeline;
-use crate::{admin, control, listener, tunnel};
+use crate::{admin, control, listener, peer, tunnel};
 
 /// Why a replica could not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let port = bind(options.listen)?;
     let health = bind(options.health_listen)?;
     let metrics = bind(options.metrics_listen)?;
+    let peers = bind(options.peer_listen)?;
     let shared = Arc::new(Shared::new(
         options.clock.clone(),
         options.limits.clone(),
@@ -96,6 +97,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     if let Some(endpoint) = options.control_endpoint {
         lifeline.tasks.spawn(control::attach(endpoint, options.tls_dir, Arc::clone(&shared)));
     }
+    lifeline.tasks.spawn(peer::serve(peers, Arc::clone(&shared)));
+    lifeline.tasks.spawn(peer::find_peers(Arc::clone(&shared)));
     lifeline.tasks.spawn(listener::serve(port, shared));
     tracing::info!(address = %running.address, version = env!("CARGO_PKG_VERSION"), "gateway started");
     Ok(running)

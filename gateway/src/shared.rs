@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::listener::Certificates;
 use crate::login::Codes;
 use crate::metrics::Metrics;
+use crate::peer::Peers;
 use crate::shutdown::Lifeline;
 use crate::tunnel::{Passes, Probes, Sessions};
 use crate::{api, driver, issuer, logging};
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) api: api::Api,
     /// Connectors that are connected.
     pub(crate) sessions: Sessions,
+    /// Other replicas.
+    pub(crate) peers: Peers,
     /// What probes of tunnels have found.
     pub(crate) probes: Probes,
     /// What they show.
@@ -69,6 +72,7 @@ impl Shared {
             codes,
             api: api::Api::new(),
             sessions: Sessions::default(),
+            peers: Peers::default(),
             probes: Probes::default(),
             passes,
             tls_dir,

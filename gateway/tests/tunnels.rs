@@ -507,3 +507,97 @@ async fn a_probe_names_dns_the_service_and_tls_where_those_break() {
     assert_eq!((probe.passed, probe.hop.as_str()), (false, "tls"), "{probe:?}");
     assert!(probe.message.contains("CertificatesReady"), "{}", probe.message);
 }
+
+/// Two replicas of one gateway, and a connector at the first.
+async fn two_replicas(endpoint: &str) -> (crate::support::Door, crate::support::Door, Connector) {
+    let mut plan = plan(vec![tunnel("web", endpoint)]);
+    let sibling = plan.sibling();
+    let (first, second) = tokio::join!(plan.start(), sibling.start());
+    let connector = Connector::start(&first, "web", endpoint).await;
+    (first, second, connector)
+}
+
+#[tokio::test]
+async fn a_replica_without_the_connector_forwards_to_the_one_that_has_it() {
+    let echo = Backend::echo().await;
+    let (first, second, connector) = two_replicas(&http(echo.address)).await;
+    answers(&second, WEB, 200).await;
+    let mut sent = Request::post("/a?b=c").header("host", WEB).body(body("the body")).unwrap();
+    sent.headers_mut().insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
+    let seen: Seen = http2(&second, WEB).await.ask(sent).await.json();
+    assert_eq!((seen.method.as_str(), seen.uri.as_str(), seen.body.as_str()), ("POST", "/a?b=c", "the body"));
+    assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"], "the replica that the visitor came to says so");
+    assert_eq!(second.metric("portcullis_gateway_connectors").await, 0.0);
+    // The connector goes: nobody is asked in a circle, and the visitor is told.
+    connector.finish().await;
+    answers(&second, WEB, 503).await;
+    let _again = Connector::start(&first, "web", &http(echo.address)).await;
+    answers(&second, WEB, 200).await;
+    // The replica that has it goes.
+    first.close().await;
+    answers(&second, WEB, 503).await;
+}
+
+#[tokio::test]
+async fn a_connector_keeps_to_two_replicas_and_survives_the_loss_of_either() {
+    let echo = Backend::echo().await;
+    let endpoint = http(echo.address);
+    let mut plan = plan(vec![tunnel("web", &endpoint)]);
+    let sibling = plan.sibling();
+    // One name, behind which both are: as a Service has them.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (first, second) = tokio::join!(plan.start(), sibling.start());
+    let addresses = [first.address, second.address];
+    let balancer = tokio::net::TcpListener::bind(port).await.unwrap();
+    let balancing = tokio::spawn(async move {
+        let mut at = 0;
+        while let Ok((mut near, _)) = balancer.accept().await {
+            at += 1;
+            tokio::spawn(async move {
+                for attempt in 0..2 {
+                    if let Ok(mut far) = tokio::net::TcpStream::connect(addresses[(at + attempt) % 2]).await {
+                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let (mut settings, directory) =
+        settings(&first, "web", &endpoint, &certificate(&first.client_ca, "web")).await;
+    settings.gateway = format!("https://localhost:{}", port.port()).parse().unwrap();
+    let _connector = Connector::run(settings, directory);
+    first.counted("portcullis_gateway_connectors", 1.0).await;
+    second.counted("portcullis_gateway_connectors", 1.0).await;
+    let mut visitor = http2(&second, WEB).await;
+    let asking = async {
+        for _ in 0..300 {
+            let answer = visitor.ask(get(WEB, "/")).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(asking, first.close());
+    balancing.abort();
+}
+
+#[tokio::test]
+async fn the_replicas_port_takes_replicas_of_this_gateway_alone() {
+    let echo = Backend::echo().await;
+    let (first, second, _connector) = two_replicas(&http(echo.address)).await;
+    answers(&second, WEB, 200).await;
+    let address = second.snapshot.tunnels.as_ref().unwrap().peers[0].clone();
+    for shown in [Some(&first.ci), None, Some(&certificate(&first.client_ca, "web"))] {
+        let config = pki::client_config(&first.server_ca, shown, "h2");
+        let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        let connected =
+            tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream).await;
+        // TLS 1.3 says no to a client's certificate after its own handshake.
+        if let Ok(mut stream) = connected {
+            let mut rest = Vec::new();
+            let read = soon("it is closed", stream.read_to_end(&mut rest)).await;
+            assert!(read.is_err() || rest.is_empty());
+        }
+    }
+}

@@ -11,7 +11,7 @@ use portcullis_contract::control::control_client::ControlClient;
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::control::report::Report as Said;
 use portcullis_contract::control::{
-    Acknowledged, Hello, Instruction, Rejected, Report, Snapshot, Surroundings,
+    Acknowledged, Hello, Instruction, Rejected, Report, Snapshot, Surroundings, TunnelReport,
 };
 use portcullis_contract::files;
 use portcullis_contract::snapshot;
@@ -135,6 +135,11 @@ impl Replica {
     /// Says how it gets on with issuers and drivers.
     pub async fn surroundings(&self, surroundings: Surroundings) {
         self.say(Said::Surroundings(surroundings)).await;
+    }
+
+    /// Says what it knows of a tunnel.
+    pub async fn tunnel(&self, report: TunnelReport) {
+        self.say(Said::Tunnel(report)).await;
     }
 
     async fn say(&self, report: Said) {

@@ -5,15 +5,19 @@ use kube::Client;
 use portcullis_tests::{apply, client, namespace};
 use serde_json::{Value, json};
 
-/// Offers a Gateway to the API server without keeping it; returns what it says.
+/// Offers a Gateway, or after `Tunnel ` a Tunnel, to the API server without keeping it; returns what it says.
 async fn offer(client: &Client, namespace: &str, name: &str, spec: &str) -> Result<Value, String> {
+    let (kind, plural, spec) = match spec.strip_prefix("Tunnel ") {
+        Some(spec) => ("Tunnel", "tunnels", spec),
+        None => ("Gateway", "gateways", spec),
+    };
     let spec: Value = serde_norway::from_str(spec).expect("the test's YAML is YAML");
     let gateway = json!({
-        "apiVersion": "portcullis.dev/v1alpha1", "kind": "Gateway",
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": kind,
         "metadata": { "name": name }, "spec": spec,
     });
     let path = format!(
-        "/apis/portcullis.dev/v1alpha1/namespaces/{namespace}/gateways?dryRun=All&fieldValidation=Strict"
+        "/apis/portcullis.dev/v1alpha1/namespaces/{namespace}/{plural}?dryRun=All&fieldValidation=Strict"
     );
     let request = http::Request::post(path).header("content-type", "application/json");
     let answer = client.request(request.body(gateway.to_string().into_bytes()).unwrap()).await;
@@ -27,7 +31,8 @@ async fn offer(client: &Client, namespace: &str, name: &str, spec: &str) -> Resu
 struct Case(&'static str, &'static str);
 
 /// Beginnings of good specs, as the table names them.
-const BEGINNINGS: [(&str, &str); 3] = [
+const BEGINNINGS: [(&str, &str); 4] = [
+    ("$TUNNEL", "Tunnel {gatewayRef: {name: door}, endpoint: 'localhost:80'"),
     ("$BACKEND", "backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}"),
     ("$EDGE", "access: {mode: Edge, edge: {generic: {issuer: 'https://a.example.com'}, audience: a"),
     ("$OIDC", "oidc: {issuer: 'https://a.example.com'"),
@@ -60,6 +65,7 @@ async fn a_bad_spec_is_refused_in_words_that_say_what_to_write_instead() {
         match offer(&client, &namespace, "door", &spec).await {
             Err(found) => {
                 let found = found.replace("Gateway.portcullis.dev \"door\" is invalid: ", "");
+                let found = found.replace("Tunnel.portcullis.dev \"door\" is invalid: ", "");
                 if found != expected {
                     wrong.push(format!("{spec}\n  {found}"));
                 }

@@ -83,7 +83,7 @@ impl Progress {
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, over_h2: bool) -> Self {
+    pub(crate) fn new(body: Incoming, over_h2: bool) -> Self {
         let progress = (!body.is_end_stream()).then(|| {
             Arc::new(Progress {
                 began: Instant::now(),
@@ -96,7 +96,7 @@ impl Upload {
         Self { body: Some(body), over_h2, progress, gate: None }
     }
 
-    pub(super) fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { body: None, over_h2: false, progress: None, gate: None }
     }
 

@@ -59,9 +59,14 @@ impl Attached {
         self.ended.clone()
     }
 
-    /// Tells the connector to go elsewhere.
+    /// Tells the connector to go elsewhere, and lets it go when nothing has come for it for a while.
     pub(crate) fn drain(&self) {
         self.session.drain();
+        let (session, ended) = (Arc::clone(&self.session), self.ended.clone());
+        self.shared.lifeline.tasks.spawn(async move {
+            ended.run_until_cancelled(session.quiet()).await;
+            ended.cancel();
+        });
     }
 }
 

@@ -26,6 +26,9 @@ use crate::backend::Place;
 /// Instructions that wait for a connector. One that does not take them is not there any more.
 const INSTRUCTIONS: usize = 16;
 
+/// How long a connector that was told to go is kept after its last request.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// What is known of a connector's connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
@@ -102,7 +105,7 @@ impl Session {
     }
 
     /// Sends a request. One that was not sent comes back.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         request: Request<Outbound>,
     ) -> Result<(Response<Incoming>, Place), TrySendError<Request<Outbound>>> {
@@ -126,6 +129,16 @@ impl Session {
     pub(crate) fn drain(&self) {
         self.leaving.store(true, Ordering::Relaxed);
         self.instruct(Told::Drain(Drain {}));
+    }
+
+    /// Waits until no request has been in flight for a moment: long enough for the connector to be elsewhere.
+    pub(super) async fn quiet(&self) {
+        let mut ticks = interval(QUIET / 10);
+        let mut quiet = 0;
+        while quiet < 10 {
+            ticks.tick().await;
+            quiet = if self.in_flight.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
+        }
     }
 
     fn instruct(&self, told: Told) {

@@ -76,7 +76,7 @@ impl Sessions {
     }
 
     /// The least busy connection that serves the tunnel; one that is leaving only where there is no other.
-    pub(super) fn pick(&self, uid: &str) -> Option<Arc<Session>> {
+    pub(crate) fn pick(&self, uid: &str) -> Option<Arc<Session>> {
         let state = self.lock();
         let open = state.by_tunnel.get(uid)?.iter();
         let open = open.filter_map(|session| Some(((session.is_leaving(), session.load()?), session)));
@@ -89,15 +89,10 @@ impl Sessions {
     }
 
     /// The tunnels that are served here.
-    pub(super) fn held(&self) -> Vec<Arc<str>> {
+    pub(crate) fn held(&self) -> Vec<Arc<str>> {
         let state = self.lock();
         let held = state.by_tunnel.iter().filter(|(_, sessions)| sessions.iter().any(|it| !it.is_leaving()));
         held.map(|(uid, _)| Arc::clone(uid)).collect()
-    }
-
-    /// How many connections there are.
-    pub(crate) fn count(&self) -> usize {
-        self.lock().all.len()
     }
 
     fn news(&self) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use portcullis_contract::snapshot::Auth;
 use portcullis_protocol::carried;
 
@@ -19,6 +20,7 @@ use crate::body::Body;
 use crate::config::Config;
 use crate::fault::{Dialect, Fault};
 use crate::listener::{Connection, Origin};
+use crate::peer::Peer;
 use crate::service::{forbidden, identify};
 use crate::shared::Shared;
 
@@ -128,42 +130,72 @@ async fn send(
     tunnel: &Tunnel,
     mut request: Request<Outbound>,
 ) -> Result<(Response<Incoming>, Place), Fault> {
-    let mut session = connector(shared, tunnel).await?;
+    let mut carrier = carrier(shared, tunnel).await?;
     loop {
-        match session.send(request).await {
+        match carrier.send(request).await {
             Ok(sent) => return Ok(sent),
             Err(mut failed) => match failed.take_message() {
                 Some(unsent) => request = unsent,
                 None => {
                     let error = failed.into_error();
                     tracing::info!(tunnel = %tunnel.label, error = &error as &dyn std::error::Error, "a connector broke off");
-                    return Err(TunnelFault::Lost.into());
+                    return Err(match carrier {
+                        Carrier::Session(_) => TunnelFault::Lost.into(),
+                        Carrier::Peer(_) => TunnelFault::Peer.into(),
+                    });
                 }
             },
         }
-        session = connector(shared, tunnel).await?;
+        carrier = self::carrier(shared, tunnel).await?;
     }
 }
 
-/// The connector that takes the next request.
-async fn connector(shared: &Shared, tunnel: &Tunnel) -> Result<Arc<Session>, Fault> {
-    if let Some(session) = shared.sessions.pick(&tunnel.uid) {
-        return Ok(session);
+/// Who takes a request to the service.
+enum Carrier {
+    /// A connector of ours.
+    Session(Arc<Session>),
+    /// Another replica, which has one.
+    Peer(Arc<Peer>),
+}
+
+impl Carrier {
+    fn pick(shared: &Shared, uid: &str) -> Option<Self> {
+        let session = shared.sessions.pick(uid).map(Self::Session);
+        session.or_else(|| shared.peers.pick(uid).map(Self::Peer))
     }
-    let mut changes = shared.sessions.changes();
+
+    async fn send(
+        &self,
+        request: Request<Outbound>,
+    ) -> Result<(Response<Incoming>, Place), TrySendError<Request<Outbound>>> {
+        match self {
+            Self::Session(session) => session.send(request).await,
+            Self::Peer(peer) => peer.send(request).await,
+        }
+    }
+}
+
+/// Who takes the next request.
+async fn carrier(shared: &Shared, tunnel: &Tunnel) -> Result<Carrier, Fault> {
+    if let Some(carrier) = Carrier::pick(shared, &tunnel.uid) {
+        return Ok(carrier);
+    }
+    let (mut sessions, mut peers) = (shared.sessions.changes(), shared.peers.changes());
     let coming = async {
         loop {
-            if let Some(session) = shared.sessions.pick(&tunnel.uid) {
-                return session;
+            if let Some(carrier) = Carrier::pick(shared, &tunnel.uid) {
+                return carrier;
             }
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
+            // Neither sender is dropped before the replica is.
+            tokio::select! {
+                _ = sessions.changed() => {}
+                _ = peers.changed() => {}
             }
         }
     };
     let full = !shared.sessions.of(&tunnel.uid).is_empty();
     match tokio::time::timeout(COMEBACK, coming).await {
-        Ok(session) => Ok(session),
+        Ok(carrier) => Ok(carrier),
         Err(_) if full => Err(TunnelFault::Full.into()),
         Err(_) => Err(TunnelFault::Offline.into()),
     }

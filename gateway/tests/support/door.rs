@@ -111,9 +111,38 @@ impl Plan {
             "--listen=127.0.0.1:0",
             "--health-listen=127.0.0.1:0",
             "--metrics-listen=127.0.0.1:0",
+            "--peer-listen=127.0.0.1:0",
             "--pod-name=door-0",
         ]);
         Self { options, snapshot, directory, server_ca, client_ca, server }
+    }
+
+    /// Another replica of the same gateway, on another loopback address: both find each other behind these two.
+    pub(crate) fn sibling(&mut self) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let control = pki::authority("control");
+        let mut other = Self {
+            options: self.options.clone(),
+            snapshot: self.snapshot.clone(),
+            directory: TempDir::new().unwrap(),
+            server_ca: self.server_ca.clone(),
+            client_ca: self.client_ca.clone(),
+            server: self.server.clone(),
+        };
+        let path = other.directory.path().to_owned();
+        (other.options.snapshot, other.options.tls_dir) = (path.join(files::SNAPSHOT), path);
+        other.options.pod_name = "door-1".to_owned();
+        let peers: Vec<String> = ["127.0.0.1", "127.0.0.2"].iter().map(|it| format!("{it}:{port}")).collect();
+        for (plan, address) in [(&mut *self, &peers[0]), (&mut other, &peers[1])] {
+            plan.options.peer_listen = address.parse().unwrap();
+            let tunnels = plan.snapshot.tunnels.as_mut().unwrap();
+            (tunnels.peers, tunnels.service, tunnels.replicas) =
+                (peers.clone(), "localhost:443".to_owned(), 2);
+            super::operator::write_credentials(plan.directory.path(), &control);
+            std::fs::write(plan.directory.path().join(files::SERVER_CA), &plan.server_ca.certificate_pem)
+                .unwrap();
+        }
+        other
     }
 
     /// Roots that the server is checked against, PEM.

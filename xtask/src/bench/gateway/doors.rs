@@ -148,6 +148,7 @@ pub(super) fn started(
         OsStr::new(&address),
         OsStr::new("--health-listen=127.0.0.1:0"),
         OsStr::new("--metrics-listen=127.0.0.1:0"),
+        OsStr::new("--peer-listen=127.0.0.1:0"),
     ];
     Server::started(processors, program, &arguments, &at("ours.log"))
 }

@@ -1,0 +1,133 @@
+//! A connection to another replica: what it holds, and requests for that.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use portcullis_contract::peer::Held;
+use portcullis_protocol::limits::{CONNECTION_WINDOW, FRAME, SEND_BUFFER, STREAM_WINDOW};
+use portcullis_protocol::message;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{HELD, tls};
+use crate::backend::Place;
+use crate::shared::Shared;
+use crate::tunnel::Outbound;
+
+const CONNECT_TIME: Duration = Duration::from_secs(3);
+const PING: Duration = Duration::from_secs(5);
+const PONG: Duration = Duration::from_secs(3);
+
+/// Another replica.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    sender: SendRequest<Outbound>,
+    in_flight: Arc<AtomicUsize>,
+    held: Mutex<HashSet<String>>,
+}
+
+impl Peer {
+    /// Whether it can be asked for a tunnel.
+    pub(super) fn holds(&self, uid: &str) -> bool {
+        !self.sender.is_closed() && self.held.lock().unwrap_or_else(PoisonError::into_inner).contains(uid)
+    }
+
+    pub(super) fn load(&self) -> usize {
+        self.in_flight.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Sends a request there. One that was not sent comes back.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Outbound>,
+    ) -> Result<(Response<Incoming>, Place), TrySendError<Request<Outbound>>> {
+        let place = Place::take(&self.in_flight);
+        let response = self.sender.clone().try_send_request(request).await?;
+        Ok((response, place))
+    }
+}
+
+/// What came of a connection.
+pub(super) enum Ended {
+    /// It leads to this very replica.
+    Ourselves,
+    Lost(io::Error),
+}
+
+/// Connects to another replica and hears what it holds, until the connection ends.
+pub(super) async fn follow(shared: &Arc<Shared>, address: SocketAddr, name: &str) -> Ended {
+    let opened = tokio::time::timeout(CONNECT_TIME, open(shared, address, name)).await;
+    let (peer, mut body) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return Ended::Lost(error),
+        Err(_) => return Ended::Lost(io::ErrorKind::TimedOut.into()),
+    };
+    let mut buffer = BytesMut::new();
+    let mut known = false;
+    let ended = loop {
+        match message::take::<Held>(&mut buffer) {
+            Ok(Some(held)) if held.replica == shared.pod => break Ended::Ourselves,
+            Ok(Some(held)) => {
+                *peer.held.lock().unwrap_or_else(PoisonError::into_inner) =
+                    held.tunnels.into_iter().collect();
+                if !known {
+                    tracing::info!(replica = %held.replica, %address, "connected to another replica");
+                    known = true;
+                }
+                shared.peers.put(address, Arc::clone(&peer));
+            }
+            Ok(None) => match body.frame().await {
+                Some(Ok(frame)) => buffer.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Some(Err(error)) => break Ended::Lost(io::Error::other(error)),
+                None => break Ended::Lost(io::ErrorKind::UnexpectedEof.into()),
+            },
+            Err(error) => break Ended::Lost(error.into()),
+        }
+    };
+    shared.peers.remove(address, &peer);
+    ended
+}
+
+async fn open(shared: &Shared, address: SocketAddr, name: &str) -> io::Result<(Arc<Peer>, Incoming)> {
+    let config = tls::client(&shared.tls_dir).await?;
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .keep_alive_while_idle(true)
+        .handshake::<_, Outbound>(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    let cut = shared.lifeline.cut.clone();
+    shared.lifeline.tasks.spawn(async move {
+        let _ = cut.run_until_cancelled(connection).await;
+    });
+    let request =
+        Request::get(format!("http://peer{HELD}")).body(Outbound::Nothing).map_err(io::Error::other)?;
+    let response = sender.send_request(request).await.map_err(io::Error::other)?;
+    if !response.status().is_success() {
+        return Err(io::Error::other(format!("it answered {}", response.status())));
+    }
+    let peer = Peer { sender, in_flight: Arc::default(), held: Mutex::default() };
+    Ok((Arc::new(peer), response.into_body()))
+}

@@ -1,0 +1,152 @@
+//! Tunnels and the operator, against a real API server; what replicas say is said by hand.
+
+use kube::Client;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use portcullis_api::Tunnel;
+use portcullis_contract::control::{Connection, Probe, TunnelReport};
+use portcullis_tests::operator::Operator;
+use portcullis_tests::replica::{Credentials, Replica, ready_pod};
+use portcullis_tests::tunnel::{condition, until};
+use portcullis_tests::{apply, client, is, namespace};
+use serde_json::json;
+
+const SPEC: &str = "{clients: [{name: alice}], tunnels: {domain: t.example.com}}";
+
+async fn apply_tunnel(client: &Client, namespace: &str, name: &str, spec: &str) -> Tunnel {
+    let api: Api<Tunnel> = Api::namespaced(client.clone(), namespace);
+    let spec: serde_json::Value = serde_norway::from_str(spec).unwrap();
+    let object = json!({
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": "Tunnel", "metadata": { "name": name }, "spec": spec,
+    });
+    api.patch(name, &PatchParams::apply("admin").force(), &Patch::Apply(&object)).await.unwrap()
+}
+
+fn open(more: &str) -> String {
+    format!("{{gatewayRef: {{name: door}}, endpoint: 'localhost:8080', access: {{auth: None}}{more}}}")
+}
+
+fn report(tunnel: &Tunnel, namespace: &str, hop: &str) -> TunnelReport {
+    let connection = Connection {
+        connector: "c1".into(),
+        identity: "spiffe://cluster.local/ns/shop/gateway/door/client/alice".into(),
+        remote_address: "192.0.2.7".into(),
+        transport: "tls".into(),
+        since_ms: 1_700_000_000_000,
+        version: "test".into(),
+        ..Connection::default()
+    };
+    let created = tunnel.metadata.creation_timestamp.as_ref().unwrap().0.as_millisecond();
+    let probe = Probe {
+        at_ms: created + 700,
+        passed: hop.is_empty(),
+        hop: hop.into(),
+        message: if hop.is_empty() { String::new() } else { "the endpoint is down".into() },
+        latency_us: 3000,
+    };
+    TunnelReport {
+        namespace: namespace.to_owned(),
+        name: tunnel.metadata.name.clone().unwrap(),
+        uid: tunnel.metadata.uid.clone().unwrap(),
+        connections: vec![connection],
+        probe: Some(probe),
+    }
+}
+
+/// A Gateway named door with one ready pod that is attached, and serves what it is told.
+async fn door() -> (Client, String, Operator, Replica) {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let operator = Operator::start(&namespace).await;
+    apply(&client, &namespace, "door", SPEC).await.unwrap();
+    ready_pod(&client, &namespace, "door", "door-1").await;
+    portcullis_tests::until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
+    let shows = Credentials::of(&client, &namespace, "door").await;
+    let mut replica = Replica::attach(operator.control, &shows, "door-1").await.unwrap();
+    replica.serve_next().await;
+    (client, namespace, operator, replica)
+}
+
+#[tokio::test]
+async fn a_tunnel_is_programmed_connected_reachable_and_ready_by_what_replicas_say_and_nothing_less() {
+    let (client, namespace, operator, mut replica) = door().await;
+    let web = apply_tunnel(&client, &namespace, "web", &open(", label: web")).await;
+    let begun = web.status.as_ref().unwrap();
+    assert!(
+        begun.conditions.len() == 5 && begun.conditions.iter().all(|it| it.status == "Unknown"),
+        "{begun:?}"
+    );
+    until(&client, &namespace, "web", ["Programmed", "False", "GatewayNotProgrammed"]).await;
+    let (told, read) = replica.snapshot().await;
+    let served = &read.tunnels.unwrap().tunnels[0];
+    assert_eq!(
+        (served.hostnames.as_slice(), served.endpoint.as_str()),
+        (&["web.t.example.com".to_owned()][..], "http://localhost:8080")
+    );
+    replica.acknowledge(&told.version, &read.server_fingerprint).await;
+    let alone = until(&client, &namespace, "web", ["Ready", "False", "NoConnector"]).await;
+    assert_eq!(condition(&alone, "Programmed").unwrap().status, "True");
+    assert_eq!(alone.status.unwrap().url.as_deref(), Some("https://web.t.example.com"));
+
+    replica.tunnel(report(&web, &namespace, "endpoint")).await;
+    let broken = until(&client, &namespace, "web", ["Ready", "False", "ProbeFailed"]).await;
+    assert_eq!(condition(&broken, "Ready").unwrap().message, "at the endpoint: the endpoint is down");
+    replica.tunnel(report(&web, &namespace, "")).await;
+    let ready = until(&client, &namespace, "web", ["Ready", "True", "Ready"]).await.status.unwrap();
+    assert_eq!((ready.connected, ready.time_to_first_byte.as_deref()), (1, Some("0.7s")));
+    assert_eq!(ready.connections[0].replica, "door-1");
+    portcullis_tests::until(&client, &namespace, "door", |gateway| {
+        let tunnels = gateway.status.as_ref().and_then(|status| status.tunnels);
+        tunnels.is_some_and(|it| (it.total, it.connected) == (1, 1))
+    })
+    .await;
+
+    // Another operator takes over, with nothing in memory: what was proved stays until replicas had time to say it.
+    operator.stop().await;
+    let operator = Operator::start(&namespace).await;
+    let shows = Credentials::of(&client, &namespace, "door").await;
+    let mut replica = Replica::attach_soon(operator.control, &shows, "door-1").await;
+    replica.serve_next().await;
+    replica.tunnel(report(&web, &namespace, "")).await;
+    let script = operator.script.clone();
+    let other = apply_tunnel(&client, &namespace, "other", &open("")).await;
+    until(&client, &namespace, "other", ["Accepted", "True", "Accepted"]).await;
+    let writes = script.writes();
+    assert!(!writes.iter().any(|write| write.contains("/tunnels/web")), "{writes:#?}");
+    assert!(other.metadata.uid.is_some());
+
+    // The replica is lost: what it said counts no more.
+    drop(replica);
+    until(&client, &namespace, "web", ["Connected", "Unknown", "Pending"]).await;
+}
+
+#[tokio::test]
+async fn a_name_goes_to_the_oldest_and_is_free_when_that_is_gone() {
+    let (client, namespace, _operator, _replica) = door().await;
+    let first = apply_tunnel(&client, &namespace, "first", &open(", label: web")).await;
+    until(&client, &namespace, "first", ["Accepted", "True", "Accepted"]).await;
+    apply_tunnel(&client, &namespace, "second", &open(", hostnames: [WEB.t.example.com.]")).await;
+    let refused = until(&client, &namespace, "second", ["Accepted", "False", "HostnameConflict"]).await;
+    let message = &condition(&refused, "Accepted").unwrap().message;
+    assert!(message.contains(&format!("Tunnel {namespace}/first")), "{message}");
+    let api: Api<Tunnel> = Api::namespaced(client.clone(), &namespace);
+    api.delete(first.metadata.name.as_ref().unwrap(), &DeleteParams::default()).await.unwrap();
+    until(&client, &namespace, "second", ["Accepted", "True", "Accepted"]).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_missing_or_takes_no_tunnels_is_named_and_waited_for() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let _operator = Operator::start(&namespace).await;
+    apply_tunnel(&client, &namespace, "web", &open("")).await;
+    let refused = until(&client, &namespace, "web", ["Ready", "False", "GatewayNotFound"]).await;
+    assert!(condition(&refused, "Ready").unwrap().message.contains("spec.gatewayRef"));
+    apply(&client, &namespace, "door", "{clients: [{name: alice}]}").await.unwrap();
+    until(&client, &namespace, "web", ["Ready", "False", "NotAllowed"]).await;
+    apply(&client, &namespace, "door", SPEC).await.unwrap();
+    let accepted = until(&client, &namespace, "web", ["Accepted", "True", "Accepted"]).await;
+    let hostnames = accepted.status.unwrap().hostnames;
+    assert!(hostnames.len() == 1 && hostnames[0].ends_with(".t.example.com"), "{hostnames:?}");
+    // A generated name is words, and stays.
+    assert_eq!(hostnames[0].split(['-', '.']).count(), 6, "{hostnames:?}");
+}
