@@ -35,6 +35,11 @@ pub fn config_map(gateway: &str) -> String {
     format!("{gateway}-config")
 }
 
+/// Service without an address, behind which the replicas find each other.
+pub fn peer_service(gateway: &str) -> String {
+    format!("{gateway}-peers")
+}
+
 /// Labels that select a Gateway's pods.
 pub fn selector(gateway: &str) -> BTreeMap<String, String> {
     [("app.kubernetes.io/name", "portcullis-gateway"), (GATEWAY, gateway)]

@@ -111,6 +111,9 @@ pub fn plan(
         wanted.push(Wanted::Object(Kind::ConfigMap, config::config_map(&maker, published)?));
     }
     wanted.push(Wanted::Object(Kind::Service, service::service(&maker, accepted)?));
+    if accepted.tunnels.is_some() {
+        wanted.push(Wanted::Object(Kind::Service, service::peers(&maker)?));
+    }
     wanted.push(Wanted::Object(Kind::PodDisruptionBudget, disruption::budget(&maker)?));
     if let Ok(pods) = &accepted.pods {
         let deployment = deployment::deployment(&maker, accepted, pods, settings)?;

@@ -137,6 +137,7 @@ fn container(accepted: &Accepted, pods: &Pods, settings: &Settings) -> Container
         }]),
         ports: Some(vec![
             port("https", files::PORT),
+            port("peers", files::PEER_PORT),
             port("health", files::HEALTH_PORT),
             port("metrics", files::METRICS_PORT),
         ]),

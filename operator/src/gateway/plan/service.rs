@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use portcullis_contract::files;
 use portcullis_contract::snapshot::Mode;
 use serde_json::Value;
 
@@ -23,6 +24,28 @@ fn annotations(accepted: &Accepted) -> BTreeMap<String, String> {
     let mut annotations: BTreeMap<_, _> = public.collect();
     annotations.extend(accepted.service.annotations.clone());
     annotations
+}
+
+/// The Service behind which replicas find each other, ready or not: one that drains still has connectors.
+pub fn peers(maker: &Maker<'_>) -> Result<Value, Error> {
+    let port = ServicePort {
+        name: Some("peers".to_owned()),
+        port: files::PEER_PORT.into(),
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::String("peers".to_owned())),
+        ..ServicePort::default()
+    };
+    maker.finish(&Service {
+        metadata: maker.metadata(names::peer_service(maker.gateway())),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            publish_not_ready_addresses: Some(true),
+            selector: Some(names::selector(maker.gateway())),
+            ports: Some(vec![port]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    })
 }
 
 /// The Service; IP families are the cluster's own choice.

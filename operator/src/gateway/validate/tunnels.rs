@@ -8,6 +8,7 @@ use portcullis_contract::snapshot;
 
 use super::{Rejected, invalid};
 use crate::gateway::observe::Observed;
+use crate::names;
 
 /// Public names and who answers on them.
 #[derive(Clone, Debug)]
@@ -48,7 +49,7 @@ pub(super) fn tunnels(gateway: &Gateway, observed: &Observed) -> Result<Option<T
             domain: domain.to_string(),
             certificate_dir: certificate.is_some().then(|| files::PUBLIC_TLS_DIR.to_owned()),
             service: format!("{name}.{namespace}.svc:{}", gateway.spec.service.port),
-            peers: Vec::new(),
+            peers: vec![format!("{}.{namespace}.svc:{}", names::peer_service(&name), files::PEER_PORT)],
             replicas: u32::try_from(gateway.spec.replicas).unwrap_or(1),
             tunnels: observed.claims.iter().flat_map(|claims| claims.accepted()).cloned().collect(),
         },
