@@ -49,6 +49,7 @@ fn report(tunnel: &Tunnel, namespace: &str, hop: &str) -> TunnelReport {
         uid: tunnel.metadata.uid.clone().unwrap(),
         connections: vec![connection],
         probe: Some(probe),
+        carried: true,
     }
 }
 

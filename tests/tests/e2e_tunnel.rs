@@ -36,7 +36,7 @@ async fn a_tunnel_s_service_outside_answers_on_its_public_name_and_the_status_is
     assert_eq!(answer["headers"]["Host"], serde_json::json!([WEB]));
     assert!(answer["headers"].get("X-Portcullis-User").is_none(), "{answer}");
     for version in ["--http1.1", "--http2"] {
-        let body = "x".repeat(300_000);
+        let body = "x".repeat(100_000);
         let posted = visit(&door, &bundle, WEB, "/post", &[version, "--data-binary", &body]).await;
         assert!(text(&posted.stdout).contains(&body), "{}", text(&posted.stderr));
     }

@@ -173,6 +173,21 @@ fn reachable(
             ..Verdict::unknown(kind, format!("The last proof, by {pod}, is more than {PROOF} s old"))
         };
     }
+    // A probe comes to one replica; visitors come to any.
+    let carries = |pod: &str| observed.evidence.iter().any(|(of, evidence)| of == pod && evidence.carried);
+    let lost: Vec<_> =
+        observed.replicas.iter().map(|(pod, _)| pod.as_str()).filter(|pod| !carries(pod)).collect();
+    if !lost.is_empty() && !(held.is_some() && observed.settling) {
+        return Verdict::no(
+            kind,
+            Reason::ProbeFailed,
+            format!(
+                "at the hop between replicas: {} has neither a connector nor a connection to a replica that has one: if it stays, look at port {} between the Gateway's pods",
+                lost.join(", "),
+                portcullis_contract::files::PEER_PORT,
+            ),
+        );
+    }
     Verdict::yes(kind, Reason::Reachable, "The endpoint answers through the public name")
 }
 

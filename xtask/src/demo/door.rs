@@ -97,13 +97,28 @@ impl Door {
         Ok(())
     }
 
+    /// Its URL, by the address that it is reached at.
+    pub(super) fn url(&self) -> String {
+        format!("https://{}:{}", self.address, self.port)
+    }
+
+    /// Its name in its certificate.
+    pub(super) fn name(&self) -> String {
+        HOST.to_owned()
+    }
+
+    /// The address and port that it is reached at.
+    pub(super) fn at(&self) -> (&str, u16) {
+        (&self.address, self.port)
+    }
+
     /// Host and port as a URL has them.
     fn host(&self) -> String {
         if self.port == PORT { HOST.to_owned() } else { format!("{HOST}:{}", self.port) }
     }
 
     /// A program where the Gateway can be reached from.
-    fn program(&self, program: &Path) -> Result<Command> {
+    pub(super) fn program(&self, program: &Path) -> Result<Command> {
         match &self.site {
             Site::Local(cluster) => cluster.command(program),
             Site::Theirs { .. } => Ok(Command::new(program)),
@@ -116,7 +131,7 @@ impl Door {
 }
 
 /// A command as a user would type it, and its answer.
-fn told(command: &str, what: &str, answer: &str) {
+pub(super) fn told(command: &str, what: &str, answer: &str) {
     say::result(format!("\n$ {command} {what}\n{}", answer.trim_end()));
 }
 
