@@ -117,14 +117,14 @@ async fn look(shared: &Arc<Shared>) {
             });
         }
         let all: BTreeSet<SocketAddr> = followed.keys().copied().collect();
-        let wait = if names.is_empty() { Duration::from_secs(3600) } else { LOOK };
+        let wait = if names.is_empty() { Duration::from_hours(1) } else { LOOK };
         let next = Instant::now() + wait;
         loop {
             if shared.peers.are(&all) || began.elapsed() >= SETTLING {
                 shared.peers.settle();
             }
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return } else { break },
+                heard = changes.changed() => if heard.is_err() { return } else { break },
                 // Nothing new is to be looked for.
                 _ = found_out.changed() => {}
                 () = sleep_until(next) => break,

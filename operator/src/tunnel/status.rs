@@ -177,7 +177,8 @@ fn reachable(
     let carries = |pod: &str| observed.evidence.iter().any(|(of, evidence)| of == pod && evidence.carried);
     let lost: Vec<_> =
         observed.replicas.iter().map(|(pod, _)| pod.as_str()).filter(|pod| !carries(pod)).collect();
-    if !lost.is_empty() && !(held.is_some() && observed.settling) {
+    let may_be_silent = held.is_some() && observed.settling;
+    if !lost.is_empty() && !may_be_silent {
         return Verdict::no(
             kind,
             Reason::ProbeFailed,
@@ -262,7 +263,7 @@ fn last_probe(previous: &TunnelStatus, probe: Option<(String, Probe)>) -> Option
         replica,
     };
     match &previous.last_probe {
-        Some(before) if is_like(before, &found) && !is_due(before, &probe.at_ms) => Some(before.clone()),
+        Some(before) if is_like(before, &found) && !is_due(before, probe.at_ms) => Some(before.clone()),
         _ => Some(found),
     }
 }
@@ -271,7 +272,7 @@ fn is_like(before: &ProbeStatus, found: &ProbeStatus) -> bool {
     (before.passed, &before.hop, &before.message) == (found.passed, &found.hop, &found.message)
 }
 
-fn is_due(before: &ProbeStatus, at_ms: &i64) -> bool {
+fn is_due(before: &ProbeStatus, at_ms: i64) -> bool {
     before.time.parse::<Timestamp>().map_or(true, |time| at_ms - time.as_millisecond() >= REFRESH * 1000)
 }
 

@@ -11,7 +11,7 @@ use crate::install::Site;
 use crate::{command, say, wait};
 
 /// The Gateway's name in its certificate.
-const HOST: &str = "door.demo.svc";
+pub(super) const HOST: &str = "door.demo.svc";
 const PORT: u16 = 443;
 /// Where `kubectl port-forward` listens for a cluster that is not on this machine.
 const FORWARDED: u16 = 18443;
@@ -100,11 +100,6 @@ impl Door {
     /// Its URL, by the address that it is reached at.
     pub(super) fn url(&self) -> String {
         format!("https://{}:{}", self.address, self.port)
-    }
-
-    /// Its name in its certificate.
-    pub(super) fn name(&self) -> String {
-        HOST.to_owned()
     }
 
     /// The address and port that it is reached at.

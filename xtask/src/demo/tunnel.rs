@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::demo::door::{Door, told};
+use crate::demo::door::{Door, HOST, told};
 use crate::demo::{Bundle, NAMESPACE};
 use crate::go::Module;
 use crate::install::Site;
@@ -32,10 +32,10 @@ impl Connected {
         let mut connector = door.program(&images::binaries(images::Profile::Release)?.join("portcullis"))?;
         connector.args(["tunnel", "run", &format!("{NAMESPACE}/web"), "--endpoint"]);
         connector.arg(format!("http://localhost:{PORT}")).args(["--gateway", &door.url()]);
-        connector.args(["--server-name", &door.name(), "--credentials"]).arg(&connected.bundle.folder);
+        connector.args(["--server-name", HOST, "--credentials"]).arg(&connected.bundle.folder);
         connected.run(&mut connector)?;
         let step = say::step("a service on this machine answers on its public name");
-        wait::until_true("an answer through the Tunnel", Duration::from_secs(60), || {
+        wait::until_true("an answer through the Tunnel", Duration::from_mins(1), || {
             connected
                 .curl(door, &["--output", "/dev/null", "--fail"])
                 .is_ok_and(|mut curl| command::succeeds(&mut curl))
