@@ -601,3 +601,28 @@ async fn the_replicas_port_takes_replicas_of_this_gateway_alone() {
         }
     }
 }
+
+#[tokio::test]
+async fn where_only_http_passes_a_connector_comes_through_a_websocket() {
+    let echo = Backend::echo().await;
+    let endpoint = http(echo.address);
+    let mut plan = plan(vec![tunnel("web", &endpoint)]);
+    plan.snapshot.clients.push(crate::support::door::client("dev"));
+    let mut door = plan.start().await;
+    let dev = pki::client(&door.client_ca, "dev");
+    let (mut settings, directory) = settings(&door, "web", &endpoint, &dev).await;
+    settings.websocket = true;
+    let _connector = Connector::run(settings, directory);
+    answers(&door, WEB, 200).await;
+    let body_of = "x".repeat(1_000_000);
+    let sent = Request::post("/").header("host", WEB).body(body(body_of.clone())).unwrap();
+    assert_eq!(http2(&door, WEB).await.ask(sent).await.json::<Seen>().body, body_of);
+    // Whoever opened it is revoked: so is the connector.
+    door.snapshot.clients.retain(|client| client.name != "dev");
+    door.write_snapshot();
+    answers(&door, WEB, 503).await;
+    // It opens for nobody who is not known.
+    let mut nobody = request("/_connect");
+    nobody.headers_mut().insert("upgrade", "websocket".parse().unwrap());
+    assert_eq!(door.http1_of(&dev).await.ask(nobody).await.status, 403);
+}
