@@ -37,7 +37,7 @@ const CONNECTIONS: usize = 2;
 /// Where it can be said at once that nothing will come of it: an address that cannot be listened on.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Error> {
     let settings = Arc::new(settings);
-    let services = Arc::new(Services::new(&settings)?);
+    let services = Arc::new(Services::new(&settings));
     // Whoever drops this future ends all that it has begun.
     let cut = CancellationToken::new();
     let _cut = cut.clone().drop_guard();

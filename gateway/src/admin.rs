@@ -44,6 +44,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, cut: Cancellati
 /// Tells the gRPC health service of every change.
 pub(crate) async fn follow_readiness(shared: Arc<Shared>) {
     let (mut changes, mut served) = (shared.changes(), shared.certificates.served());
+    let mut peers = shared.peers.changes();
     loop {
         shared.api.health.set(shared.readiness().is_ok()).await;
         tokio::select! {
@@ -51,6 +52,7 @@ pub(crate) async fn follow_readiness(shared: Arc<Shared>) {
             () = shared.lifeline.stop.cancelled() => break,
             Ok(()) = changes.changed() => {}
             Ok(()) = served.changed() => {}
+            Ok(()) = peers.changed() => {}
         }
     }
     shared.api.health.set(false).await;

@@ -39,6 +39,8 @@ pub(crate) enum OwnService {
     Login(Page),
     /// A WebSocket that carries all of this.
     Tunnel,
+    /// A WebSocket of a connector.
+    Connect,
     /// A gRPC method, with the rule that says who may call it. None: nobody.
     Method(Option<Rule>),
 }
@@ -57,6 +59,7 @@ impl OwnService {
             "/healthz" => return Some(Self::Open(OpenService::Alive)),
             "/readyz" => return Some(Self::Open(OpenService::Ready)),
             "/_ws_tunnel" => return Some(Self::Tunnel),
+            portcullis_protocol::CONNECT_PATH => return Some(Self::Connect),
             _ => {}
         }
         if let Some(page) = Page::find(path) {

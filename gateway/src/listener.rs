@@ -25,4 +25,4 @@ pub(crate) use certificates::{Certificates, Served};
 pub(crate) use connection::{Connection, Door};
 pub(crate) use files::{watch as watch_files, watch_public};
 pub(crate) use origin::Origin;
-pub(crate) use tunnel::open as open_tunnel;
+pub(crate) use tunnel::{Within, open as open_tunnel};

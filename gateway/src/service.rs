@@ -15,7 +15,7 @@ use crate::backend;
 use crate::body::Body;
 use crate::config::Config;
 use crate::fault::{Dialect, Fault};
-use crate::listener::{self, Connection, Door};
+use crate::listener::{self, Connection, Door, Within};
 use crate::login::{self, Page};
 use crate::metrics::RouteClass;
 use crate::route::has_dot_segment;
@@ -114,7 +114,11 @@ async fn serve_own(
         }
         OwnService::Tunnel => {
             let principal = identify(connection, &request, config).await?;
-            listener::open_tunnel(connection, &principal, config, request).await
+            listener::open_tunnel(connection, &principal, config, request, Within::Requests).await
+        }
+        OwnService::Connect => {
+            let principal = identify(connection, &request, config).await?;
+            listener::open_tunnel(connection, &principal, config, request, Within::Connector).await
         }
         OwnService::Method(rule) => {
             let principal = identify(connection, &request, config).await?;

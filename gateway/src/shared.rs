@@ -147,6 +147,11 @@ impl Shared {
         self.changes.send_modify(|count| *count += 1);
     }
 
+    fn seeks_peers(&self) -> bool {
+        let config = self.config.load();
+        config.as_ref().and_then(|config| config.tunnels.as_ref()).is_some_and(|it| !it.peers.is_empty())
+    }
+
     /// Whether callers should be sent here; otherwise, what is missing.
     pub(crate) fn readiness(&self) -> Result<(), &'static str> {
         if self.lifeline.stop.is_cancelled() {
@@ -155,6 +160,8 @@ impl Shared {
             Err("no snapshot yet")
         } else if self.certificates.served_fingerprint().is_none() {
             Err("no server certificate yet")
+        } else if !self.peers.are_settled() && self.seeks_peers() {
+            Err("looking for the other replicas")
         } else if !self.listening.load(Ordering::Relaxed) {
             Err("not listening yet")
         } else {

@@ -147,7 +147,7 @@ impl Control {
             return None;
         }
         let moved = before.connections.is_empty() != evidence.connections.is_empty();
-        if evidence.connections.is_empty() && evidence.probe.is_none() {
+        if evidence.connections.is_empty() && evidence.probe.is_none() && !evidence.carried {
             said.evidence.remove(&uid);
         } else {
             said.evidence.insert(uid, Arc::new(evidence));

@@ -58,12 +58,12 @@ pub fn start(
 }
 
 async fn visit(ctx: &Context, key: &Key) {
-    let next = guarded(ctx, "Gateway", key, reconcile(ctx, key)).await;
+    let next = guarded(ctx, "Gateway", key, Box::pin(reconcile(ctx, key))).await;
     again(&ctx.queue, &ctx.backoff, key, next);
 }
 
 async fn visit_tunnel(ctx: &Context, key: &Key) {
-    let next = guarded(ctx, "Tunnel", key, tunnel::reconcile(ctx, key)).await;
+    let next = guarded(ctx, "Tunnel", key, Box::pin(tunnel::reconcile(ctx, key))).await;
     again(&ctx.tunnels, &ctx.tunnel_backoff, key, next);
 }
 

@@ -87,7 +87,7 @@ pub async fn until(client: &kube::Client, namespace: &str, name: &str, wanted: [
         }) {
             return tunnel;
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "{wanted:?} never came: {:#?}", tunnel.status);
+        assert!(began.elapsed() < Duration::from_mins(1), "{wanted:?} never came: {:#?}", tunnel.status);
         sleep(Duration::from_millis(50)).await;
     }
 }

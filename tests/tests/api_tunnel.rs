@@ -49,6 +49,7 @@ fn report(tunnel: &Tunnel, namespace: &str, hop: &str) -> TunnelReport {
         uid: tunnel.metadata.uid.clone().unwrap(),
         connections: vec![connection],
         probe: Some(probe),
+        carried: true,
     }
 }
 
@@ -116,7 +117,7 @@ async fn a_tunnel_is_programmed_connected_reachable_and_ready_by_what_replicas_s
 
     // The replica is lost: what it said counts no more.
     drop(replica);
-    until(&client, &namespace, "web", ["Connected", "Unknown", "Pending"]).await;
+    until(&client, &namespace, "web", ["Connected", "False", "NoConnector"]).await;
 }
 
 #[tokio::test]

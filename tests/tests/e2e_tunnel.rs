@@ -13,7 +13,7 @@ fn web(port: u16, more: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_outside_answers_on_its_public_name_and_the_status_is_proof() {
+async fn a_tunnel_s_service_outside_answers_on_its_public_name_and_the_status_is_proof() {
     let door = Door::ready(SPEC).await;
     let (bundle, logs) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
     let (mut httpbin, port) = service().await;
@@ -36,7 +36,7 @@ async fn a_service_outside_answers_on_its_public_name_and_the_status_is_proof() 
     assert_eq!(answer["headers"]["Host"], serde_json::json!([WEB]));
     assert!(answer["headers"].get("X-Portcullis-User").is_none(), "{answer}");
     for version in ["--http1.1", "--http2"] {
-        let body = "x".repeat(300_000);
+        let body = "x".repeat(100_000);
         let posted = visit(&door, &bundle, WEB, "/post", &[version, "--data-binary", &body]).await;
         assert!(text(&posted.stdout).contains(&body), "{}", text(&posted.stderr));
     }
@@ -84,7 +84,7 @@ async fn a_service_outside_answers_on_its_public_name_and_the_status_is_proof() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_switched_off_says_so_and_what_is_taken_is_refused() {
+async fn a_tunnel_that_is_switched_off_says_so_and_a_name_that_is_taken_is_refused() {
     let door = Door::ready(SPEC).await;
     let (bundle, logs) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
     let (_httpbin, port) = service().await;
@@ -116,7 +116,7 @@ async fn what_is_switched_off_says_so_and_what_is_taken_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_at_once_do_not_wait_for_each_other() {
+async fn requests_at_once_through_a_tunnel_do_not_wait_for_each_other() {
     let door = Door::ready(SPEC).await;
     let (bundle, logs) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
     let (_httpbin, port) = service().await;

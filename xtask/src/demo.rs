@@ -9,12 +9,14 @@ use clap::Args;
 
 use crate::cluster::{Cluster, Extent, cli};
 use crate::demo::door::Door;
+use crate::demo::tunnel::Connected;
 use crate::go::Module;
 use crate::images::context::Target;
 use crate::install::Site;
 use crate::{command, prerequisites, say, wait, workspace};
 
 mod door;
+mod tunnel;
 
 const NAMESPACE: &str = "demo";
 const EXAMPLE: &str = "manifests/examples/quickstart.yaml";
@@ -52,7 +54,7 @@ pub(crate) fn act(options: &Options) -> Result<()> {
     command::run(&mut site.kubectl(backend)?).with_context(|| described(&site))?;
     step.done();
 
-    let bundle = Bundle::fetched(&site)?;
+    let bundle = Bundle::fetched(&site, "alice")?;
     let door = Door::opened(&site, &bundle.folder)?;
     let step = say::step("first answer through the Gateway");
     wait::until_true("an answer through the Gateway", Duration::from_secs(30), || {
@@ -65,10 +67,12 @@ pub(crate) fn act(options: &Options) -> Result<()> {
         say::seconds(applied.elapsed()).trim()
     ));
 
+    let connected = Connected::started(&site, &door).with_context(|| described(&site))?;
     door.tell()?;
     let table =
         command::output(&mut site.kubectl(["get", "gateways.portcullis.dev", "-A", "-o", "wide"])?)?;
     say::result(format!("\n$ kubectl get gateways -A -o wide\n{}", table.trim_end()));
+    connected.tell(&site, &door)?;
     say::note(format!("\n{}  done", say::seconds(began.elapsed())));
     say::note(how_to_go_on(options));
     Ok(())
@@ -146,13 +150,13 @@ struct Bundle {
 }
 
 impl Bundle {
-    fn fetched(site: &Site) -> Result<Self> {
+    fn fetched(site: &Site, client: &str) -> Result<Self> {
         let folder =
             command::output(Command::new("mktemp").args(["-d", "--tmpdir", "portcullis-demo.XXXXXXXX"]))?;
         let bundle = Self { folder: PathBuf::from(folder.trim()) };
         for file in ["tls.crt", "tls.key", "ca.crt"] {
             let path = format!("go-template={{{{index .data \"{file}\" | base64decode}}}}");
-            let get = ["-n", NAMESPACE, "get", "secret", "door-client-alice", "-o", &path];
+            let get = ["-n", NAMESPACE, "get", "secret", &format!("door-client-{client}"), "-o", &path];
             let text = command::output(&mut site.kubectl(get)?)?;
             std::fs::write(bundle.folder.join(file), text).context("failed to write the bundle")?;
         }

@@ -12,7 +12,7 @@ use crate::{command, say, workspace};
 
 const OPERATOR: &str = "portcullis-operator";
 /// What the references of our own images have in common.
-const OURS: &str = "/portcullis-";
+const OURS: &str = "/portcullis";
 /// Annotation of the operator's Deployment: which contents of our images run.
 const CONTENTS: &str = "portcullis.dev/images";
 /// Selects the Deployments that the operator made.

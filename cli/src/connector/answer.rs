@@ -51,7 +51,7 @@ fn listen(link: &Arc<Link>, request: Request<Incoming>) -> Response<Reply> {
                 match message::take::<Instruction>(&mut buffer) {
                     Ok(None) => break,
                     Ok(Some(Instruction { instruction: Some(Told::Services(it)) })) => {
-                        listening.take(it.services)
+                        listening.take(it.services);
                     }
                     Ok(Some(Instruction { instruction: Some(Told::Drain(_)) })) => listening.go_elsewhere(),
                     // Of a later version.

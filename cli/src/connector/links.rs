@@ -105,7 +105,7 @@ impl Links {
                 tokio::time::sleep(wait).await;
             }
         };
-        stop.run_until_cancelled(kept).await;
+        stop.run_until_cancelled(Box::pin(kept)).await;
     }
 
     async fn connect(self: &Arc<Self>) -> Result<(Arc<Link>, JoinHandle<()>), NoLink> {

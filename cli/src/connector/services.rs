@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use portcullis_contract::endpoint::Endpoint;
 use portcullis_contract::tunnel::Service;
 
-use super::settings::{Error, Settings};
+use super::settings::Settings;
 use super::upstream::{Forwarder, Upstream};
 
 /// The services of one connection, by uid.
@@ -22,12 +22,12 @@ pub(super) struct Services {
 }
 
 impl Services {
-    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn new(settings: &Settings) -> Self {
         let allowed = settings.offers.iter().map(|offer| {
             let endpoints = offer.endpoints.iter().filter_map(|text| text.parse().ok()).collect();
             (offer.namespace.clone(), offer.name.clone(), endpoints)
         });
-        Ok(Self { allowed: allowed.collect(), forwarder: Forwarder::new(Arc::clone(&settings.endpoint_tls)) })
+        Self { allowed: allowed.collect(), forwarder: Forwarder::new(Arc::clone(&settings.endpoint_tls)) }
     }
 
     /// Serves these from now on. What stays as it was keeps its connections.

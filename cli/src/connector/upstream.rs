@@ -26,7 +26,7 @@ use tokio_rustls::client::TlsStream;
 use super::body::Passing;
 
 /// How long a connection to an endpoint waits for the next request.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// How many do.
 const IDLE_CONNECTIONS: usize = 256;
 

@@ -59,6 +59,7 @@ pub(super) async fn run(operator: &Operator, leader: Option<&String>, shared: &A
     shared.metrics.control_connected.set(1);
     let (served, changes) = (shared.certificates.served(), shared.changes());
     let (sessions, probes) = (shared.sessions.changes(), shared.probes.changes());
+    let peers = shared.peers.changes();
     let session = Session {
         shared,
         reports,
@@ -66,6 +67,7 @@ pub(super) async fn run(operator: &Operator, leader: Option<&String>, shared: &A
         changes,
         sessions,
         probes,
+        peers,
         acknowledged: None,
         told: None,
         tunnels: HashMap::new(),
@@ -85,6 +87,8 @@ struct Session<'a> {
     /// Bumped where a connector comes or goes, and where a probe has found something.
     sessions: watch::Receiver<u64>,
     probes: watch::Receiver<u64>,
+    /// Bumped where another replica comes, or holds other tunnels.
+    peers: watch::Receiver<u64>,
     /// What the operator was told last of each tunnel, by uid.
     tunnels: HashMap<String, TunnelReport>,
 }
@@ -116,6 +120,7 @@ impl Session<'_> {
                 },
                 _ = self.sessions.changed() => self.tell_tunnels().await,
                 _ = self.probes.changed() => self.tell_tunnels().await,
+                _ = self.peers.changed() => self.tell_tunnels().await,
             };
             if sent.is_err() {
                 return Ended::Detached("the operator no longer listens".to_owned());
@@ -174,7 +179,7 @@ impl Session<'_> {
             let before = told.remove(&report.uid);
             let is_news = match &before {
                 Some(before) => *before != report,
-                None => !report.connections.is_empty() || report.probe.is_some(),
+                None => !report.connections.is_empty() || report.probe.is_some() || report.carried,
             };
             if is_news {
                 self.say(Word::Tunnel(report.clone())).await?;

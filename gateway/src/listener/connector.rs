@@ -33,14 +33,18 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let shared = Arc::clone(&connection.shared);
     let peer = connection.peer();
     let Some(config) = shared.config().as_ref().map(Arc::clone) else { return };
-    let through = Through {
-        carried: Carried::read(&admitted.evidence, &config),
-        origin: connection.origin(&admitted.evidence, &config),
-        expires_at: admitted.principal.expires_at,
-        grace: 0,
-        outer: connection,
+    // One that comes through a WebSocket is known by what opened that.
+    let inner = if connection.is_tunnelled() {
+        connection
+    } else {
+        Connection::through(Through {
+            carried: Carried::read(&admitted.evidence, &config),
+            origin: connection.origin(&admitted.evidence, &config),
+            expires_at: admitted.principal.expires_at,
+            grace: 0,
+            outer: connection,
+        })
     };
-    let inner = Connection::through(through);
     // It is judged like a request's, so that a revocation is noticed.
     if inner.identify(&admitted.evidence, &config).await.is_err() {
         return;

@@ -61,7 +61,7 @@ pub(crate) async fn watch_public(shared: Arc<Shared>) {
         }
         tokio::select! {
             () = shared.lifeline.cut.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
+            heard = changes.changed() => if heard.is_err() { return },
             () = tokio::time::sleep(INTERVAL), if directory.is_some() => {}
         }
     }

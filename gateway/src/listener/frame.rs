@@ -172,7 +172,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let messages: Vec<Vec<Vec<u8>>> = sizes
                 .iter()
-                .map(|pieces| pieces.iter().map(|size| (0..*size).map(|at| (at % 251) as u8).collect()).collect())
+                .map(|pieces| pieces.iter().map(|size| (0..=250).cycle().take(*size).collect()).collect())
                 .collect();
             let written: Vec<u8> = messages.iter().flatten().flatten().copied().collect();
             let width = if written.len() > 500_000 { width.max(4096) } else { width };

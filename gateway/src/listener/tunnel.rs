@@ -1,5 +1,5 @@
-//! `/_ws_tunnel`: a WebSocket that carries a connection like any other. Whoever opens it is known before the upgrade; who
-//! that was is who asks inside, whatever requests inside say. It ends when what was shown ends.
+//! WebSockets that carry a connection: `/_ws_tunnel` one like any other, `/_connect` a connector's. Whoever opens it is known
+//! before the upgrade; who that was is who asks inside, whatever requests inside say. It ends when what was shown ends.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::connection::{self, Connection, Through, Upgraded};
+use super::connector;
 use super::transport::{Sniffed, Transport};
 use super::websocket::{self, Socket};
 use crate::auth::{Carried, Principal};
@@ -18,12 +19,22 @@ use crate::body::Body;
 use crate::config::Config;
 use crate::fault::Fault;
 
+/// What a WebSocket carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Within {
+    /// Requests.
+    Requests,
+    /// A connector's greeting.
+    Connector,
+}
+
 /// Opens it for this principal.
 pub(crate) async fn open(
     outer: &Arc<Connection>,
     principal: &Principal,
     config: &Config,
     mut request: Request<Incoming>,
+    within: Within,
 ) -> Result<Response<Body>, Fault> {
     if outer.is_tunnelled() {
         return Err(Fault::Malformed("a tunnel within a tunnel is not served"));
@@ -42,14 +53,17 @@ pub(crate) async fn open(
     };
     let (response, upgrade) = websocket::accept(&mut request)
         .ok_or(Fault::Malformed("this is a WebSocket: connect with a WebSocket client (version 13)"))?;
-    outer.shared.lifeline.callers.spawn(run(upgrade, Connection::through(through), outer.upgraded()));
+    outer.shared.lifeline.callers.spawn(run(upgrade, Connection::through(through), outer.upgraded(), within));
     Ok(response)
 }
 
 /// Boxed, since a connection in a connection would be a type in itself.
-fn run(upgrade: OnUpgrade, inner: Arc<Connection>, held: Upgraded) -> BoxFuture<'static, ()> {
+fn run(upgrade: OnUpgrade, inner: Arc<Connection>, held: Upgraded, within: Within) -> BoxFuture<'static, ()> {
     Box::pin(async move {
-        carry(upgrade, inner).await;
+        match within {
+            Within::Requests => carry(upgrade, inner).await,
+            Within::Connector => carry_connector(upgrade, inner).await,
+        }
         drop(held);
     })
 }
@@ -66,6 +80,14 @@ async fn carry(upgrade: OnUpgrade, inner: Arc<Connection>) {
     if let Ok(Ok((stream, is_h2))) = begun {
         connection::serve(Transport::Tunnel(stream), is_h2, Arc::clone(&inner), trust).await;
     }
+    socket.close(inner.why()).await;
+}
+
+async fn carry_connector(upgrade: OnUpgrade, inner: Arc<Connection>) {
+    let Some(trust) = inner.shared.certificates.served_trust() else { return };
+    let Ok(stream) = upgrade.await else { return };
+    let (bytes, socket) = Socket::new(stream).await;
+    connector::serve(bytes, Arc::clone(&inner), trust, "websocket").await;
     socket.close(inner.why()).await;
 }
 

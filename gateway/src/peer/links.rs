@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::dial::{Ended, Peer, follow};
@@ -14,6 +15,11 @@ use crate::shared::Shared;
 
 /// How often it is looked which replicas there are.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long a fresh pod waits before it asks for the first time: a name that is not there yet is not there for as long as
+/// the cluster's DNS remembers that.
+const FRESH: Duration = Duration::from_millis(700);
+/// How long the others are looked for before this replica is ready all the same.
+const SETTLING: Duration = Duration::from_secs(10);
 /// Waits after a connection that failed.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
@@ -22,7 +28,10 @@ const LONGEST: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     known: Mutex<BTreeMap<SocketAddr, Arc<Peer>>>,
+    /// Addresses that lead to this very replica.
+    own: Mutex<BTreeSet<SocketAddr>>,
     changes: watch::Sender<u64>,
+    settled: AtomicBool,
 }
 
 impl Peers {
@@ -37,9 +46,33 @@ impl Peers {
         known.values().filter(|peer| peer.holds(uid)).min_by_key(|peer| peer.load()).cloned()
     }
 
+    /// Whether every other replica that there is has been found, or was looked for long enough. Before, visitors of tunnels
+    /// would be told that nobody is connected.
+    pub(crate) fn are_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    fn settle(&self) {
+        if !self.settled.swap(true, Ordering::Relaxed) {
+            self.news();
+        }
+    }
+
+    /// Whether these are all connected, this very replica among them.
+    fn are(&self, found: &BTreeSet<SocketAddr>) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        found.iter().any(|it| own.contains(it))
+            && found.iter().all(|it| own.contains(it) || known.contains_key(it))
+    }
+
+    fn news(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
     pub(super) fn put(&self, address: SocketAddr, peer: Arc<Peer>) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(address, peer);
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.news();
     }
 
     /// An old connection never clears a newer one.
@@ -47,6 +80,8 @@ impl Peers {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.get(&address).is_some_and(|it| Arc::ptr_eq(it, peer)) {
             known.remove(&address);
+            drop(known);
+            self.news();
         }
     }
 }
@@ -59,7 +94,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 async fn look(shared: &Arc<Shared>) {
     let mut followed: BTreeMap<SocketAddr, DropGuard> = BTreeMap::new();
-    let mut changes = shared.changes();
+    let (mut changes, mut found_out) = (shared.changes(), shared.peers.changes());
+    let began = Instant::now();
+    sleep(FRESH).await;
     loop {
         let (names, server) = sought(shared);
         let mut found = BTreeSet::new();
@@ -79,10 +116,19 @@ async fn look(shared: &Arc<Shared>) {
                 stop.drop_guard()
             });
         }
-        let wait = if names.is_empty() { Duration::from_secs(3600) } else { LOOK };
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            () = sleep(wait) => {}
+        let all: BTreeSet<SocketAddr> = followed.keys().copied().collect();
+        let wait = if names.is_empty() { Duration::from_hours(1) } else { LOOK };
+        let next = Instant::now() + wait;
+        loop {
+            if shared.peers.are(&all) || began.elapsed() >= SETTLING {
+                shared.peers.settle();
+            }
+            tokio::select! {
+                heard = changes.changed() => if heard.is_err() { return } else { break },
+                // Nothing new is to be looked for.
+                _ = found_out.changed() => {}
+                () = sleep_until(next) => break,
+            }
         }
     }
 }
@@ -101,7 +147,10 @@ async fn keep(shared: &Arc<Shared>, address: SocketAddr, server: &str) {
     loop {
         let began = Instant::now();
         match follow(shared, address, server).await {
-            Ended::Ourselves => return,
+            Ended::Ourselves => {
+                shared.peers.own.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
+                return shared.peers.news();
+            }
             Ended::Lost(error) => tracing::debug!(%address, %error, "no connection to another replica"),
         }
         pause = if began.elapsed() > LONGEST { FIRST } else { (pause * 2).min(LONGEST) };

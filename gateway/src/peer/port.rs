@@ -106,7 +106,7 @@ fn held(shared: Arc<Shared>) -> impl futures::Stream<Item = Result<Frame<Bytes>,
         tokio::select! {
             biased;
             () = stop.cancelled() => return None,
-            changed = changes.changed() => changed.ok()?,
+            heard = changes.changed() => heard.ok()?,
         }
         let tunnels = shared.sessions.held().iter().map(ToString::to_string).collect();
         let held = message::encode(&Held { replica: shared.pod.clone(), tunnels });

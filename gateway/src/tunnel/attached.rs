@@ -88,7 +88,7 @@ async fn follow(session: Arc<Session>, shared: Arc<Shared>, ended: CancellationT
         tokio::select! {
             biased;
             () = ended.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
+            heard = changes.changed() => if heard.is_err() { return },
         }
         let config = shared.config();
         let tunnels = config.as_ref().and_then(|config| config.tunnels.as_deref());

@@ -38,12 +38,15 @@ impl TunnelFault {
         match self {
             Self::Nothing | Self::Path => StatusCode::NOT_FOUND,
             Self::Off | Self::Offline | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Lost | Self::Peer => StatusCode::BAD_GATEWAY,
             Self::Address => StatusCode::FORBIDDEN,
             Self::Often { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Endpoint(Fault::ConnectTimeout | Fault::HeaderTimeout) => StatusCode::GATEWAY_TIMEOUT,
             Self::Endpoint(Fault::NoUpgrade) => StatusCode::NOT_IMPLEMENTED,
-            Self::Endpoint(Fault::Unreachable | Fault::Broken | Fault::NotServed) => StatusCode::BAD_GATEWAY,
+            Self::Lost
+            | Self::Peer
+            | Self::Endpoint(Fault::Unreachable | Fault::Broken | Fault::NotServed) => {
+                StatusCode::BAD_GATEWAY
+            }
         }
     }
 

@@ -22,7 +22,9 @@ fn report(shared: &Shared, tunnel: &Tunnel) -> TunnelReport {
         name: tunnel.name.clone(),
         uid: tunnel.uid.to_string(),
         connections: sessions.iter().map(|session| connection(session)).collect(),
-        probe: shared.probes.of(&tunnel.uid),
+        // What is not connected is not proved.
+        probe: shared.probes.of(&tunnel.uid).filter(|_| !sessions.is_empty()),
+        carried: shared.sessions.pick(&tunnel.uid).is_some() || shared.peers.pick(&tunnel.uid).is_some(),
     }
 }
 

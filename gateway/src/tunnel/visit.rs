@@ -134,17 +134,17 @@ async fn send(
     loop {
         match carrier.send(request).await {
             Ok(sent) => return Ok(sent),
-            Err(mut failed) => match failed.take_message() {
-                Some(unsent) => request = unsent,
-                None => {
+            Err(mut failed) => {
+                let Some(unsent) = failed.take_message() else {
                     let error = failed.into_error();
                     tracing::info!(tunnel = %tunnel.label, error = &error as &dyn std::error::Error, "a connector broke off");
                     return Err(match carrier {
                         Carrier::Session(_) => TunnelFault::Lost.into(),
                         Carrier::Peer(_) => TunnelFault::Peer.into(),
                     });
-                }
-            },
+                };
+                request = unsent;
+            }
         }
         carrier = self::carrier(shared, tunnel).await?;
     }

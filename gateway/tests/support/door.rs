@@ -131,7 +131,7 @@ impl Plan {
         };
         let path = other.directory.path().to_owned();
         (other.options.snapshot, other.options.tls_dir) = (path.join(files::SNAPSHOT), path);
-        other.options.pod_name = "door-1".to_owned();
+        "door-1".clone_into(&mut other.options.pod_name);
         let peers: Vec<String> = ["127.0.0.1", "127.0.0.2"].iter().map(|it| format!("{it}:{port}")).collect();
         for (plan, address) in [(&mut *self, &peers[0]), (&mut other, &peers[1])] {
             plan.options.peer_listen = address.parse().unwrap();

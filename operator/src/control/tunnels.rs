@@ -19,6 +19,8 @@ pub struct Evidence {
     pub connections: Vec<Connection>,
     /// What its last probe found.
     pub probe: Option<Probe>,
+    /// Visitors that come to it are carried.
+    pub carried: bool,
 }
 
 impl From<TunnelReport> for Evidence {
@@ -44,6 +46,7 @@ impl From<TunnelReport> for Evidence {
             tunnel: Some(Key::new(said.namespace, said.name)),
             connections: said.connections.into_iter().take(CONNECTIONS).map(connection).collect(),
             probe,
+            carried: said.carried,
         }
     }
 }

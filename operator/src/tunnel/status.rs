@@ -237,6 +237,22 @@ fn reachable(
             ..Verdict::unknown(kind, format!("The last proof, by {pod}, is more than {PROOF} s old"))
         };
     }
+    // A probe comes to one replica; visitors come to any.
+    let carries = |pod: &str| observed.evidence.iter().any(|(of, evidence)| of == pod && evidence.carried);
+    let lost: Vec<_> =
+        observed.replicas.iter().map(|(pod, _)| pod.as_str()).filter(|pod| !carries(pod)).collect();
+    let may_be_silent = held.is_some() && observed.settling;
+    if !lost.is_empty() && !may_be_silent {
+        return Verdict::no(
+            kind,
+            Reason::ProbeFailed,
+            format!(
+                "at the hop between replicas: {} has neither a connector nor a connection to a replica that has one: if it stays, look at port {} between the Gateway's pods",
+                lost.join(", "),
+                portcullis_contract::files::PEER_PORT,
+            ),
+        );
+    }
     Verdict::yes(kind, Reason::Reachable, "The endpoint answers through the public name")
 }
 
@@ -312,7 +328,7 @@ fn last_probe(previous: &TunnelStatus, probe: Option<(String, Probe)>) -> Option
         replica,
     };
     match &previous.last_probe {
-        Some(before) if is_like(before, &found) && !is_due(before, &probe.at_ms) => Some(before.clone()),
+        Some(before) if is_like(before, &found) && !is_due(before, probe.at_ms) => Some(before.clone()),
         _ => Some(found),
     }
 }
@@ -321,7 +337,7 @@ fn is_like(before: &ProbeStatus, found: &ProbeStatus) -> bool {
     (before.passed, &before.hop, &before.message) == (found.passed, &found.hop, &found.message)
 }
 
-fn is_due(before: &ProbeStatus, at_ms: &i64) -> bool {
+fn is_due(before: &ProbeStatus, at_ms: i64) -> bool {
     before.time.parse::<Timestamp>().map_or(true, |time| at_ms - time.as_millisecond() >= REFRESH * 1000)
 }
 

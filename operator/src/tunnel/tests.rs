@@ -187,7 +187,7 @@ fn observed(tunnel: &Arc<Tunnel>, probe: Option<Probe>) -> Observed {
     let claims = Claims::of(&Key::new("shop", "door"), Some(&gateway(&open())), std::slice::from_ref(tunnel));
     let verdict = claims.verdict(tunnel.metadata.uid.as_deref().unwrap()).cloned();
     let connection = Connection { connector: "c1".into(), transport: "tls".into(), ..Connection::default() };
-    let evidence = Evidence { tunnel: None, connections: vec![connection], probe };
+    let evidence = Evidence { tunnel: None, connections: vec![connection], probe, carried: true };
     Observed {
         published: verdict.clone().and_then(Result::ok),
         verdict,
@@ -272,6 +272,18 @@ fn a_replica_that_is_behind_is_waited_for_once_and_what_others_change_later_is_n
     // A change of its own is doubt.
     served.metadata.generation = Some(2);
     assert_eq!(conditions(&told(&served, &behind))[1], "Programmed False GatewayNotProgrammed");
+}
+
+#[test]
+fn a_replica_that_visitors_may_come_to_and_that_cannot_carry_them_is_named() {
+    let web = tunnel("shop", "web", 0, &json!({}));
+    let mut halved = observed(&web, Some(probe(1, "")));
+    halved.replicas.push(("door-1".to_owned(), true));
+    let status = told(&web, &halved);
+    assert_eq!(conditions(&status)[3..], ["Reachable False ProbeFailed", "Ready False ProbeFailed"]);
+    assert!(status.conditions[3].message.contains("door-1 has neither"), "{}", status.conditions[3].message);
+    halved.evidence.push(("door-1".to_owned(), Arc::new(Evidence { carried: true, ..Evidence::default() })));
+    assert_eq!(conditions(&told(&web, &halved))[4], "Ready True Ready");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::install::Site;
 use crate::{command, say, wait};
 
 /// The Gateway's name in its certificate.
-const HOST: &str = "door.demo.svc";
+pub(super) const HOST: &str = "door.demo.svc";
 const PORT: u16 = 443;
 /// Where `kubectl port-forward` listens for a cluster that is not on this machine.
 const FORWARDED: u16 = 18443;
@@ -97,13 +97,23 @@ impl Door {
         Ok(())
     }
 
+    /// Its URL, by the address that it is reached at.
+    pub(super) fn url(&self) -> String {
+        format!("https://{}:{}", self.address, self.port)
+    }
+
+    /// The address and port that it is reached at.
+    pub(super) fn at(&self) -> (&str, u16) {
+        (&self.address, self.port)
+    }
+
     /// Host and port as a URL has them.
     fn host(&self) -> String {
         if self.port == PORT { HOST.to_owned() } else { format!("{HOST}:{}", self.port) }
     }
 
     /// A program where the Gateway can be reached from.
-    fn program(&self, program: &Path) -> Result<Command> {
+    pub(super) fn program(&self, program: &Path) -> Result<Command> {
         match &self.site {
             Site::Local(cluster) => cluster.command(program),
             Site::Theirs { .. } => Ok(Command::new(program)),
@@ -116,7 +126,7 @@ impl Door {
 }
 
 /// A command as a user would type it, and its answer.
-fn told(command: &str, what: &str, answer: &str) {
+pub(super) fn told(command: &str, what: &str, answer: &str) {
     say::result(format!("\n$ {command} {what}\n{}", answer.trim_end()));
 }
 

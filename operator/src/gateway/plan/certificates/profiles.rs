@@ -4,7 +4,7 @@ use portcullis_contract::identity::{Holder, Identity};
 use portcullis_pki::{LeafProfile, Usage};
 use time::Duration;
 
-use crate::gateway::validate::{Accepted, Caller};
+use crate::gateway::validate::{Accepted, Caller, Tunnels};
 use crate::settings::Settings;
 
 /// How long a replica's control certificate lives; renewed at two thirds.
@@ -31,7 +31,7 @@ pub(super) fn server(accepted: &Accepted, settings: &Settings) -> LeafProfile {
         service.clone(),
     ];
     dns_names.extend(accepted.server.dns_names.iter().cloned());
-    let public = accepted.tunnels.iter().flat_map(|tunnels| tunnels.dns_names());
+    let public = accepted.tunnels.iter().flat_map(Tunnels::dns_names);
     for name in public {
         if !dns_names.contains(&name) {
             dns_names.push(name);
