@@ -92,9 +92,11 @@ fn next_visit(ctx: &Context, observed: &Observed, visit: &Visit) -> Next {
         ctx.metrics.count_error(failure.reason);
         return Next::Retry;
     }
-    let is_proved = observed.evidence.iter().any(|(_, evidence)| evidence.probe.is_some());
+    let now = moment::timestamp(ctx.clock.now()).unwrap_or_default().as_millisecond();
+    let probes = observed.evidence.iter().filter_map(|(_, evidence)| evidence.probe.as_ref());
+    let left = probes.map(|probe| (probe.at_ms.min(now) + (PROOF + 1) * 1000) - now).max();
     let settles = observed.settling.then_some(SETTLING);
-    let expires = is_proved.then(|| Duration::from_secs(PROOF.unsigned_abs() / 2));
+    let expires = left.and_then(|left| u64::try_from(left).ok()).map(Duration::from_millis);
     let renews = visit.renewal.map(|at| {
         let left: Duration = (at - ctx.clock.now()).try_into().unwrap_or(Duration::ZERO);
         left.max(Duration::from_mins(1))

@@ -44,6 +44,9 @@ struct Case {
     /// Connectors, by the replica that they are connected to.
     #[serde(default)]
     connectors: BTreeMap<String, Vec<String>>,
+    /// Replicas that can neither serve it nor hand it on.
+    #[serde(default)]
+    cut_off: Vec<String>,
     /// The last probe of a replica.
     #[serde(default)]
     probes: BTreeMap<String, ProbeSaid>,
@@ -96,7 +99,7 @@ fn run(case: Case) -> Value {
         published: verdict.clone().and_then(Result::ok).filter(|_| case.published),
         verdict,
         replicas: case.replicas.iter().map(|(pod, said)| (pod.clone(), said == "Current")).collect(),
-        evidence: evidence(&case.connectors, &case.probes),
+        evidence: evidence(&case.replicas, &case.cut_off, &case.connectors, &case.probes),
         settling: false,
         door,
         children: BTreeMap::new(),
@@ -148,10 +151,15 @@ fn milliseconds(at: OffsetDateTime) -> i64 {
 }
 
 fn evidence(
+    replicas: &BTreeMap<String, String>,
+    cut_off: &[String],
     connectors: &BTreeMap<String, Vec<String>>,
     probes: &BTreeMap<String, ProbeSaid>,
 ) -> Vec<(String, Arc<Evidence>)> {
     let mut said: BTreeMap<String, Evidence> = BTreeMap::new();
+    for replica in replicas.keys() {
+        said.entry(replica.clone()).or_default().carried = !cut_off.contains(replica);
+    }
     for (replica, connected) in connectors {
         let connection = |connector: &String| Connection {
             connector: connector.clone(),

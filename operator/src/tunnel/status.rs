@@ -224,18 +224,17 @@ fn reachable(
             ),
         };
     };
+    if age(probe, now) > PROOF {
+        let found = if probe.passed { "passed" } else { "failed" };
+        let text = format!("The last probe, by {pod}, {found}, and is more than {PROOF} s old");
+        return Verdict { reason: Reason::ProbeExpired, ..Verdict::unknown(kind, text) };
+    }
     if !probe.passed {
         return Verdict::no(
             kind,
             Reason::ProbeFailed,
             format!("at the {}: {}", hop(&probe.hop), probe.message),
         );
-    }
-    if age(probe, now) > PROOF {
-        return Verdict {
-            reason: Reason::ProbeExpired,
-            ..Verdict::unknown(kind, format!("The last proof, by {pod}, is more than {PROOF} s old"))
-        };
     }
     // A probe comes to one replica; visitors come to any.
     let carries = |pod: &str| observed.evidence.iter().any(|(of, evidence)| of == pod && evidence.carried);
