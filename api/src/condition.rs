@@ -151,6 +151,8 @@ pub enum Reason {
     ProbeExpired,
     /// The Tunnel says `enabled: false`.
     Disabled,
+    /// `Accepted` of a Tunnel: its connector cannot be run as it is written.
+    InvalidConnector,
 }
 
 impl Reason {
@@ -197,6 +199,7 @@ impl Reason {
             Self::ProbeFailed => "ProbeFailed",
             Self::ProbeExpired => "ProbeExpired",
             Self::Disabled => "Disabled",
+            Self::InvalidConnector => "InvalidConnector",
         }
     }
 }

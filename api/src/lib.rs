@@ -22,6 +22,7 @@ pub use gateway::status::{AuthorityStatus, CertificateStatus, ClientStatus, Gate
 pub use gateway::tunnels::{NamespacesFrom, Tunnels};
 pub use gateway::{Gateway, GatewaySpec, LogLevel};
 pub use tunnel::access::{TunnelAccess, VisitorAuth};
+pub use tunnel::connector::Connector;
 pub use tunnel::status::{Connection, ProbeStatus, TunnelStatus};
 pub use tunnel::upstream::Upstream;
 pub use tunnel::{GatewayRef, Tunnel, TunnelSpec};

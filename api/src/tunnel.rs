@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub mod access;
+pub mod connector;
 pub mod status;
 pub mod upstream;
 
@@ -80,6 +81,11 @@ pub struct TunnelSpec {
     /// Who may visit.
     #[serde(default)]
     pub access: access::TunnelAccess,
+
+    /// Lets the operator run the connector in this cluster. Without it, whoever has the service runs
+    /// `portcullis tunnel run` beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connector: Option<connector::Connector>,
 }
 
 /// Names a Gateway.

@@ -15,7 +15,7 @@ use crate::{moment, names, writer};
 pub mod apply;
 pub mod events;
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 pub mod observe;
 pub mod plan;
 #[cfg(test)]
@@ -114,6 +114,13 @@ fn wake_tunnels(ctx: &Context, observed: &observe::Observed) {
     }
 }
 
+/// Their certificates are to be of the authority that has just been recorded.
+fn wake_connectors(ctx: &Context, gateway: &Key) {
+    for tunnel in ctx.world.tunnels_of(gateway).iter().filter(|tunnel| tunnel.spec.connector.is_some()) {
+        ctx.tunnels.add(Key::of(&**tunnel), Urgency::Changed);
+    }
+}
+
 async fn publish(
     ctx: &Context,
     gateway: &Gateway,
@@ -124,11 +131,17 @@ async fn publish(
     }
     let before = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let news = events::transitions(before, &status.conditions);
+    let authority =
+        |status: &portcullis_api::GatewayStatus| status.ca.as_ref().map(|ca| ca.fingerprint.clone());
+    let is_other = gateway.status.as_ref().and_then(authority) != authority(&status);
     let uid = gateway.uid().unwrap_or_default();
     match ctx.writer.status::<Gateway, _>(&Key::of(gateway), &uid, &status).await {
         Ok(mut written) => {
             written.metadata.managed_fields = None;
             ctx.world.put_gateway(written);
+            if is_other {
+                wake_connectors(ctx, &Key::of(gateway));
+            }
         }
         // Gone, or another one by now: there is nothing to report on.
         Err(error) if matches!(error.code(), 404 | 409) => return Ok(()),

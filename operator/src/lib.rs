@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub mod cause;
+pub mod children;
 pub mod clock;
 pub mod context;
 pub mod control;
@@ -63,6 +64,7 @@ pub async fn run(
         control: Arc::default(),
         settings: settings::Settings {
             gateway_image: options.gateway_image.clone(),
+            connector_image: options.connector_image.clone(),
             control_endpoint: format!("https://{endpoint}"),
             trust_domain: options.trust_domain.clone(),
             cluster_domain: options.cluster_domain.clone(),

@@ -8,6 +8,8 @@ pub const MANAGER: &str = "portcullis";
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Label that names the Gateway which a child belongs to.
 pub const GATEWAY: &str = "portcullis.dev/gateway";
+/// Label that names the Tunnel which a child belongs to.
+pub const TUNNEL: &str = "portcullis.dev/tunnel";
 /// Selects all that the operator creates.
 pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=portcullis";
 /// Secret in the operator's namespace with the control channel's authority.
@@ -40,6 +42,18 @@ pub fn peer_service(gateway: &str) -> String {
     format!("{gateway}-peers")
 }
 
+/// Secret and Deployment of the connector that runs in this cluster for a Tunnel.
+pub fn connector(tunnel: &str) -> String {
+    format!("{tunnel}-connector")
+}
+
+/// Labels that select a Tunnel's connectors.
+pub fn connector_selector(tunnel: &str) -> BTreeMap<String, String> {
+    [("app.kubernetes.io/name", "portcullis-connector"), (TUNNEL, tunnel)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}
+
 /// Labels that select a Gateway's pods.
 pub fn selector(gateway: &str) -> BTreeMap<String, String> {
     [("app.kubernetes.io/name", "portcullis-gateway"), (GATEWAY, gateway)]
@@ -49,8 +63,16 @@ pub fn selector(gateway: &str) -> BTreeMap<String, String> {
 
 /// Labels of all that belongs to a Gateway.
 pub fn labels(gateway: &str) -> BTreeMap<String, String> {
-    let mut labels = selector(gateway);
-    labels.insert("app.kubernetes.io/instance".to_owned(), gateway.to_owned());
+    managed(selector(gateway), gateway)
+}
+
+/// Labels of all that belongs to a Tunnel.
+pub fn connector_labels(tunnel: &str) -> BTreeMap<String, String> {
+    managed(connector_selector(tunnel), tunnel)
+}
+
+fn managed(mut labels: BTreeMap<String, String>, instance: &str) -> BTreeMap<String, String> {
+    labels.insert("app.kubernetes.io/instance".to_owned(), instance.to_owned());
     labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
     labels
 }

@@ -12,6 +12,10 @@ pub struct Options {
     #[arg(long, env = "PORTCULLIS_GATEWAY_IMAGE")]
     pub gateway_image: String,
 
+    /// The image of connectors in this cluster, where a Tunnel names none. Without it, such a Tunnel must.
+    #[arg(long, env = "PORTCULLIS_CONNECTOR_IMAGE")]
+    pub connector_image: Option<String>,
+
     /// The namespace that the operator runs in: its Lease and the control channel's authority live there.
     #[arg(long, env = "PORTCULLIS_NAMESPACE", default_value = "portcullis-system")]
     pub namespace: String,

@@ -5,6 +5,8 @@
 pub struct Settings {
     /// The gateway's image where the spec names none.
     pub gateway_image: String,
+    /// The image of connectors in this cluster, where a Tunnel names none.
+    pub connector_image: Option<String>,
     /// Where gateways find the operator: `https://HOST:PORT`.
     pub control_endpoint: String,
     /// Trust domain of every identity.

@@ -8,6 +8,8 @@ use kube::ResourceExt as _;
 use portcullis_api::{Gateway, Tunnel};
 use portcullis_pki::Authority;
 
+use crate::names;
+
 pub mod child;
 pub mod owned;
 pub mod pod;
@@ -45,6 +47,40 @@ impl Key {
     }
 }
 
+/// Whose a child or a pod is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// A Gateway's.
+    Gateway(Key),
+    /// A Tunnel's.
+    Tunnel(Key),
+}
+
+impl Owner {
+    /// Namespace and name.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Gateway(key) | Self::Tunnel(key) => key,
+        }
+    }
+
+    /// The kind of resource that it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Gateway(_) => "Gateway",
+            Self::Tunnel(_) => "Tunnel",
+        }
+    }
+
+    /// The label that names it on what is its own.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Gateway(_) => names::GATEWAY,
+            Self::Tunnel(_) => names::TUNNEL,
+        }
+    }
+}
+
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
@@ -63,8 +99,8 @@ struct State {
     tunnels_of: HashMap<Key, BTreeSet<Key>>,
     /// Counts changes of a Gateway's spec and of its Tunnels' specs.
     revisions: HashMap<Key, u64>,
-    children: HashMap<Key, BTreeMap<(Kind, String), Arc<Child>>>,
-    pods: HashMap<Key, BTreeMap<String, Arc<Pod>>>,
+    children: HashMap<Owner, BTreeMap<(Kind, String), Arc<Child>>>,
+    pods: HashMap<Owner, BTreeMap<String, Arc<Pod>>>,
     /// Ports of every Service, by namespace and name.
     services: HashMap<(String, String), Vec<i32>>,
     /// Which Gateways send to a Service.
@@ -72,17 +108,17 @@ struct State {
     /// The last good authority of a Gateway, with that Gateway's uid: what a deleted Secret can be restored from.
     authorities: HashMap<Key, (String, Arc<Authority>)>,
     /// What a child looked like after we had applied something: normalised values are no drift.
-    settled: HashMap<(Key, Kind, String), (Digest, Digest)>,
+    settled: HashMap<(Owner, Kind, String), (Digest, Digest)>,
 }
 
-/// What is known of one Gateway's surroundings.
+/// What is known around one Gateway or Tunnel.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// Children by kind and name.
     pub children: BTreeMap<(Kind, String), Arc<Child>>,
     /// Pods by name.
     pub pods: BTreeMap<String, Arc<Pod>>,
-    /// The last good authority, whether or not its Secret is there.
+    /// A Gateway's last good authority, whether or not its Secret is there.
     pub authority: Option<Arc<Authority>>,
     /// Digests of what was applied to a child, and of what was found afterwards.
     pub settled: BTreeMap<(Kind, String), (Digest, Digest)>,
@@ -155,6 +191,9 @@ impl World {
         let gateway = Key::of_gateway(state.tunnels.remove(key)?.as_ref());
         state.leave(&gateway, key);
         state.revise(&gateway);
+        for (kind, name) in [Kind::Secret, Kind::Deployment].map(|kind| (kind, names::connector(&key.name))) {
+            state.settled.remove(&(Owner::Tunnel(key.clone()), kind, name));
+        }
         Some(gateway)
     }
 
@@ -170,28 +209,38 @@ impl World {
         self.lock().gateways.keys().cloned().collect()
     }
 
-    /// What is known around a Gateway, known by its uid: what one of the same name left behind is not among it.
-    pub fn surroundings(&self, key: &Key, uid: &str) -> Surroundings {
+    /// What is known around a Gateway or a Tunnel, known by its uid: what one of the same name left behind is not among it.
+    pub fn surroundings(&self, owner: &Owner, uid: &str) -> Surroundings {
         let state = self.lock();
         let is_its = |child: &Child| child.owner.as_deref().is_none_or(|owner| owner == uid);
-        let children = state.children.get(key).into_iter().flatten().filter(|(_, child)| is_its(child));
+        let children = state.children.get(owner).into_iter().flatten().filter(|(_, child)| is_its(child));
         let children: BTreeMap<_, _> = children.map(|(slot, child)| (slot.clone(), child.clone())).collect();
         let settled = children
             .keys()
             .filter_map(|(kind, name)| {
-                let digests = state.settled.get(&(key.clone(), *kind, name.clone()))?;
+                let digests = state.settled.get(&(owner.clone(), *kind, name.clone()))?;
                 Some(((*kind, name.clone()), *digests))
             })
             .collect();
+        let authority = match owner {
+            Owner::Gateway(key) => state.authorities.get(key),
+            Owner::Tunnel(_) => None,
+        };
         Surroundings {
             children,
-            pods: state.pods.get(key).cloned().unwrap_or_default(),
-            authority: state
-                .authorities
-                .get(key)
-                .filter(|(of, _)| of == uid)
-                .map(|(_, authority)| authority.clone()),
+            pods: state.pods.get(owner).cloned().unwrap_or_default(),
+            authority: authority.filter(|(of, _)| of == uid).map(|(_, authority)| authority.clone()),
             settled,
+        }
+    }
+
+    /// The authority in a Gateway's Secret, if it can be used.
+    pub fn stored_authority(&self, gateway: &Key) -> Option<Arc<Authority>> {
+        let state = self.lock();
+        let slot = (Kind::Secret, names::authority_secret(&gateway.name));
+        match &state.children.get(&Owner::Gateway(gateway.clone()))?.get(&slot)?.content {
+            Content::Authority(Ok(authority)) => Some(authority.clone()),
+            _ => None,
         }
     }
 
@@ -202,7 +251,8 @@ impl World {
 
     /// Whether a pod of that name belongs to the Gateway.
     pub fn has_pod(&self, key: &Key, pod: &str) -> bool {
-        self.lock().pods.get(key).is_some_and(|pods| pods.contains_key(pod))
+        let pods = Owner::Gateway(key.clone());
+        self.lock().pods.get(&pods).is_some_and(|pods| pods.contains_key(pod))
     }
 
     /// Takes a Gateway in. False where it is no news.
@@ -237,53 +287,56 @@ impl World {
         state.gateways.remove(key);
         state.revise(key);
         state.authorities.remove(key);
-        state.settled.retain(|(owner, ..), _| owner != key);
+        let gone = Owner::Gateway(key.clone());
+        state.settled.retain(|(owner, ..), _| *owner != gone);
     }
 
     /// Takes a child in. False where it is no news.
-    pub fn put_child(&self, key: &Key, child: Child) -> bool {
+    pub fn put_child(&self, owner: &Owner, child: Child) -> bool {
         let mut state = self.lock();
-        let known = state.children.entry(key.clone()).or_default();
+        let known = state.children.entry(owner.clone()).or_default();
         let slot = (child.kind, child.name.clone());
         if known.get(&slot).is_some_and(|known| known.uid == child.uid && known.version >= child.version) {
             return false;
         }
-        let authority = match (&child.content, &child.owner) {
-            (Content::Authority(Ok(authority)), Some(owner)) => Some((owner.clone(), authority.clone())),
+        let authority = match (&child.content, &child.owner, owner) {
+            (Content::Authority(Ok(authority)), Some(uid), Owner::Gateway(key)) => {
+                Some((key, uid.clone(), authority.clone()))
+            }
             _ => None,
         };
         known.insert(slot, Arc::new(child));
-        if let Some((owner, authority)) = authority
-            && state.authorities.get(key).is_none_or(|(of, _)| *of != owner)
+        if let Some((key, uid, authority)) = authority
+            && state.authorities.get(key).is_none_or(|(of, _)| *of != uid)
         {
-            state.authorities.insert(key.clone(), (owner, authority));
+            state.authorities.insert(key.clone(), (uid, authority));
         }
         true
     }
 
     /// Forgets a child. False where it was not known.
-    pub fn remove_child(&self, key: &Key, kind: Kind, name: &str) -> bool {
+    pub fn remove_child(&self, owner: &Owner, kind: Kind, name: &str) -> bool {
         let mut state = self.lock();
-        state.settled.remove(&(key.clone(), kind, name.to_owned()));
-        let Some(children) = state.children.get_mut(key) else { return false };
+        state.settled.remove(&(owner.clone(), kind, name.to_owned()));
+        let Some(children) = state.children.get_mut(owner) else { return false };
         let removed = children.remove(&(kind, name.to_owned())).is_some();
         if children.is_empty() {
-            state.children.remove(key);
+            state.children.remove(owner);
         }
         removed
     }
 
     /// Remembers what a child looked like after `applied` had been applied.
-    pub fn settle(&self, key: &Key, kind: Kind, name: &str, applied: Digest, found: Digest) {
+    pub fn settle(&self, owner: &Owner, kind: Kind, name: &str, applied: Digest, found: Digest) {
         if applied != found {
-            self.lock().settled.insert((key.clone(), kind, name.to_owned()), (applied, found));
+            self.lock().settled.insert((owner.clone(), kind, name.to_owned()), (applied, found));
         }
     }
 
     /// Takes a pod in. False where it is no news.
-    pub fn put_pod(&self, key: &Key, name: String, pod: Pod) -> bool {
+    pub fn put_pod(&self, owner: &Owner, name: String, pod: Pod) -> bool {
         let mut state = self.lock();
-        let pods = state.pods.entry(key.clone()).or_default();
+        let pods = state.pods.entry(owner.clone()).or_default();
         if pods.get(&name).is_some_and(|known| **known == pod) {
             return false;
         }
@@ -292,12 +345,12 @@ impl World {
     }
 
     /// Forgets a pod. False where it was not known.
-    pub fn remove_pod(&self, key: &Key, name: &str) -> bool {
+    pub fn remove_pod(&self, owner: &Owner, name: &str) -> bool {
         let mut state = self.lock();
-        let Some(pods) = state.pods.get_mut(key) else { return false };
+        let Some(pods) = state.pods.get_mut(owner) else { return false };
         let removed = pods.remove(name).is_some();
         if pods.is_empty() {
-            state.pods.remove(key);
+            state.pods.remove(owner);
         }
         removed
     }
@@ -332,36 +385,36 @@ impl World {
         kind: Kind,
         scope: Option<&str>,
         seen: &HashSet<(String, String)>,
-    ) -> Vec<Key> {
-        let gone: Vec<(Key, String)> = {
+    ) -> Vec<Owner> {
+        let gone: Vec<(Owner, String)> = {
             let state = self.lock();
             let all = state
                 .children
                 .iter()
-                .flat_map(|(key, children)| children.keys().map(move |slot| (key, slot)));
-            all.filter(|(key, (of, name))| *of == kind && is_gone(key, name, scope, seen))
-                .map(|(key, (_, name))| (key.clone(), name.clone()))
+                .flat_map(|(owner, children)| children.keys().map(move |slot| (owner, slot)));
+            all.filter(|(owner, (of, name))| *of == kind && is_gone(owner.key(), name, scope, seen))
+                .map(|(owner, (_, name))| (owner.clone(), name.clone()))
                 .collect()
         };
-        for (key, name) in &gone {
-            self.remove_child(key, kind, name);
+        for (owner, name) in &gone {
+            self.remove_child(owner, kind, name);
         }
-        gone.into_iter().map(|(key, _)| key).collect()
+        gone.into_iter().map(|(owner, _)| owner).collect()
     }
 
     /// Forgets the pods that a fresh list no longer holds; says whose they were.
-    pub fn keep_pods(&self, scope: Option<&str>, seen: &HashSet<(String, String)>) -> Vec<Key> {
-        let gone: Vec<(Key, String)> = {
+    pub fn keep_pods(&self, scope: Option<&str>, seen: &HashSet<(String, String)>) -> Vec<Owner> {
+        let gone: Vec<(Owner, String)> = {
             let state = self.lock();
-            let all = state.pods.iter().flat_map(|(key, pods)| pods.keys().map(move |name| (key, name)));
-            all.filter(|(key, name)| is_gone(key, name, scope, seen))
-                .map(|(key, name)| (key.clone(), name.clone()))
+            let all = state.pods.iter().flat_map(|(owner, pods)| pods.keys().map(move |name| (owner, name)));
+            all.filter(|(owner, name)| is_gone(owner.key(), name, scope, seen))
+                .map(|(owner, name)| (owner.clone(), name.clone()))
                 .collect()
         };
-        for (key, name) in &gone {
-            self.remove_pod(key, name);
+        for (owner, name) in &gone {
+            self.remove_pod(owner, name);
         }
-        gone.into_iter().map(|(key, _)| key).collect()
+        gone.into_iter().map(|(owner, _)| owner).collect()
     }
 
     /// Forgets the Services that a fresh list no longer holds; says who sends to them.

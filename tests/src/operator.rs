@@ -132,6 +132,7 @@ fn options(namespace: &str) -> Options {
     let any = "127.0.0.1:0".parse().unwrap();
     Options {
         gateway_image: "localhost/portcullis-gateway:dev".to_owned(),
+        connector_image: Some("localhost/portcullis:dev".to_owned()),
         namespace: namespace.to_owned(),
         identity: "operator-0".to_owned(),
         control_endpoint: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 use portcullis_api::Tunnel;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
@@ -68,6 +69,16 @@ pub async fn visit(door: &Door, bundle: &Path, name: &str, path: &str, more: &[&
 pub async fn code(door: &Door, bundle: &Path, name: &str, path: &str) -> String {
     let more = ["--output", "/dev/null", "--write-out", "%{http_code}"];
     text(&visit(door, bundle, name, path, &more).await.stdout)
+}
+
+/// Applies a Tunnel, given its spec as YAML, as whoever has the service would.
+pub async fn apply(client: &kube::Client, namespace: &str, name: &str, spec: &str) -> Tunnel {
+    let api: Api<Tunnel> = Api::namespaced(client.clone(), namespace);
+    let spec: serde_json::Value = serde_norway::from_str(spec).expect("the test's YAML is YAML");
+    let object = serde_json::json!({
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": "Tunnel", "metadata": { "name": name }, "spec": spec,
+    });
+    api.patch(name, &PatchParams::apply("admin").force(), &Patch::Apply(&object)).await.unwrap()
 }
 
 /// A condition of a Tunnel.

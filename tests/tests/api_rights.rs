@@ -12,7 +12,7 @@ use portcullis_operator::clock::SystemClock;
 use portcullis_operator::world::Kind;
 use portcullis_tests::operator::Operator;
 use portcullis_tests::replica::{Credentials, Replica, ready_pod};
-use portcullis_tests::{apply, client, config, delete, is, message, namespace, until, until_child};
+use portcullis_tests::{apply, client, config, delete, is, message, namespace, tunnel, until, until_child};
 use serde_json::{Value, json};
 
 const SPEC: &str = "clients: [{name: alice}]";
@@ -83,13 +83,18 @@ async fn the_rights_of_the_manifest_are_enough_for_a_whole_life_and_none_of_them
     let (wide, own) = manifest();
     grant(&client, &namespace, &wide, &own).await;
     let operator = operator(&namespace).await;
-    apply(&client, &namespace, "door", "clients: [{name: alice}, {name: bob}]").await.unwrap();
+    let born = "{clients: [{name: alice}, {name: bob}], tunnels: {domain: t.example.com}}";
+    apply(&client, &namespace, "door", born).await.unwrap();
     ready_pod(&client, &namespace, "door", "door-1").await;
     until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
     let shows = Credentials::of(&client, &namespace, "door").await;
     let mut replica = Replica::attach(operator.control, &shows, "door-1").await.unwrap();
     replica.serve_next().await;
     until(&client, &namespace, "door", is("Ready", "True", "Ready")).await;
+    let web = "{gatewayRef: {name: door}, endpoint: 'web:80', access: {auth: None}, connector: {}}";
+    tunnel::apply(&client, &namespace, "web", web).await;
+    until_child(&client, &namespace, Kind::Deployment, "web-connector", |it| it.is_some()).await;
+    tunnel::until(&client, &namespace, "web", ["Accepted", "True", "Accepted"]).await;
     apply(&client, &namespace, "door", SPEC).await.unwrap();
     until_child(&client, &namespace, Kind::Secret, "door-client-bob", |it| it.is_none()).await;
     for (kind, name) in [
@@ -133,7 +138,8 @@ fn is_for_later((verb, resource): &(String, String)) -> bool {
     let child = CHILDREN.contains(&resource.as_str());
     match verb.as_str() {
         // The API server asks for it on the operator's behalf.
-        "update" => resource == "portcullis.dev/gateways/finalizers",
+        "update" => ["portcullis.dev/gateways/finalizers", "portcullis.dev/tunnels/finalizers"]
+            .contains(&resource.as_str()),
         // A server-side apply that makes an object is a PATCH, and is asked for create too. Get is to look at what
         // stands in the way of a child, delete for one that outlives its place.
         "create" | "get" | "delete" => child,

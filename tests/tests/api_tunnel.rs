@@ -1,25 +1,15 @@
 //! Tunnels and the operator, against a real API server; what replicas say is said by hand.
 
 use kube::Client;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams};
 use portcullis_api::Tunnel;
 use portcullis_contract::control::{Connection, Probe, TunnelReport};
 use portcullis_tests::operator::Operator;
 use portcullis_tests::replica::{Credentials, Replica, ready_pod};
-use portcullis_tests::tunnel::{condition, until};
+use portcullis_tests::tunnel::{apply as apply_tunnel, condition, until};
 use portcullis_tests::{apply, client, is, namespace};
-use serde_json::json;
 
 const SPEC: &str = "{clients: [{name: alice}], tunnels: {domain: t.example.com}}";
-
-async fn apply_tunnel(client: &Client, namespace: &str, name: &str, spec: &str) -> Tunnel {
-    let api: Api<Tunnel> = Api::namespaced(client.clone(), namespace);
-    let spec: serde_json::Value = serde_norway::from_str(spec).unwrap();
-    let object = json!({
-        "apiVersion": "portcullis.dev/v1alpha1", "kind": "Tunnel", "metadata": { "name": name }, "spec": spec,
-    });
-    api.patch(name, &PatchParams::apply("admin").force(), &Patch::Apply(&object)).await.unwrap()
-}
 
 fn open(more: &str) -> String {
     format!("{{gatewayRef: {{name: door}}, endpoint: 'localhost:8080', access: {{auth: None}}{more}}}")

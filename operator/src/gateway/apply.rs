@@ -1,20 +1,15 @@
-//! Carries a plan out: the only room here that writes, and what it reads is only what stands in its way. Everything
-//! that is decided was decided in the plan.
+//! Carries a Gateway's plan out.
 
 use std::collections::BTreeSet;
 
-use kube::api::DynamicObject;
-use kube::{Api, Client};
-use portcullis_api::condition::Reason;
-use serde_json::Value;
-
-use super::plan::{Plan, Step};
+use super::plan::Plan;
 use super::validate::Accepted;
-use crate::cause::chain;
+use crate::children::{Slot, apply};
 use crate::context::Context;
 use crate::names;
-use crate::world::{Child, Kind, World, owned};
-use crate::writer::{Error, If, Writer, answered};
+use crate::world::Kind;
+
+pub use apply::Failure;
 
 /// What became of a plan.
 #[derive(Debug)]
@@ -24,197 +19,18 @@ pub struct Applied {
     /// What went wrong, in order. Empty: everything is as planned.
     pub failures: Vec<Failure>,
     /// Children that are not as planned: their writes failed, or were not reached.
-    pub unwritten: BTreeSet<(Kind, String)>,
+    pub unwritten: BTreeSet<Slot>,
     /// A Secret that was planned anew turned out to be there: what it holds must be looked at before anything else.
     pub again: bool,
 }
 
-/// Something that could not be done.
-#[derive(Debug)]
-pub struct Failure {
-    /// For the condition.
-    pub reason: Reason,
-    /// In words for the condition.
-    pub message: String,
-}
-
-/// Carries a plan out, in order. A name that somebody else holds stops only that child; that of the authority stops what
-/// it signs too, and who is told to trust it, since a leaf of an authority that is nowhere forbids making another. Any
-/// other failure stops all.
+/// Carries a plan out, in order. Where the authority's name is somebody else's, what it would sign is not written either,
+/// nor who is told to trust it, since a leaf of an authority that is nowhere forbids making another.
 pub async fn apply(ctx: &Context, accepted: &Accepted, mut plan: Plan) -> Applied {
-    let hands = Hands { client: &ctx.client, writer: &ctx.writer, world: &ctx.world, accepted };
     let steps = std::mem::take(&mut plan.steps);
-    let mut unwritten: BTreeSet<_> = steps.iter().map(Step::slot).collect();
     let authority = (Kind::Secret, names::authority_secret(&accepted.key.name));
-    let (mut failures, mut again, mut unfounded) = (Vec::new(), false, false);
-    for step in steps {
-        let slot = step.slot();
-        if unfounded && matches!(slot.0, Kind::Secret | Kind::ConfigMap) {
-            continue;
-        }
-        match hands.carry_out(&step).await {
-            Ok(()) => drop(unwritten.remove(&slot)),
-            Err(Stop::Again) => {
-                again = true;
-                break;
-            }
-            Err(Stop::Conflict(message)) => {
-                unfounded |= slot == authority;
-                failures.push(Failure { reason: Reason::NameConflict, message });
-            }
-            Err(Stop::Write(error)) => {
-                failures.push(Failure { reason: error.reason(), message: chain(&error) });
-                break;
-            }
-        }
-    }
+    let owner = accepted.owner();
+    let apply::Carried { failures, unwritten, again } =
+        apply::carry_out(ctx, &owner, &accepted.uid, steps, Some(&authority)).await;
     Applied { plan, failures, unwritten, again }
-}
-
-enum Stop {
-    Again,
-    Conflict(String),
-    Write(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Write(error)
-    }
-}
-
-struct Hands<'a> {
-    client: &'a Client,
-    writer: &'a Writer,
-    world: &'a World,
-    accepted: &'a Accepted,
-}
-
-impl Hands<'_> {
-    async fn carry_out(&self, step: &Step) -> Result<(), Stop> {
-        let key = &self.accepted.key;
-        match step {
-            Step::Create(kind, name, object) => self.create(*kind, name, object).await,
-            Step::Update(kind, name, object) => {
-                let uid = self.known_uid(*kind, name);
-                let written = match self.writer.apply(*kind, object, If::Uid(&uid)).await {
-                    // It is another object by now, or gone: as if nobody had seen it.
-                    Err(error) if matches!(error.code(), 404 | 409) => {
-                        return self.create(*kind, name, object).await;
-                    }
-                    written => written?,
-                };
-                self.remember(*kind, name, object, &written);
-                Ok(())
-            }
-            Step::Relabel(kind, name, object) => match self.live(*kind, name).await? {
-                Some(live) => self.relabel(*kind, name, object, &live).await,
-                None => self.forget(*kind, name),
-            },
-            Step::Delete(kind, name) => {
-                let uid = self.known_uid(*kind, name);
-                self.writer.delete(*kind, key, name, &uid).await?;
-                self.forget(*kind, name)
-            }
-        }
-    }
-
-    /// Makes a child. Where something stands there already, it may be ours (an answer that got lost, a label that was
-    /// taken off) or somebody else's.
-    async fn create(&self, kind: Kind, name: &str, object: &Value) -> Result<(), Stop> {
-        let written = match self.writer.apply(kind, object, If::Absent).await {
-            Err(error) if error.code() == 409 => {
-                let Some(live) = self.live(kind, name).await? else { return Err(error.into()) };
-                if !self.is_ours(&live) {
-                    return Err(Stop::Conflict(conflict(kind, name, &live)));
-                }
-                if kind == Kind::Secret {
-                    // What is in it may be in use, and what was planned after it may hang on what was planned for it.
-                    self.relabel(kind, name, object, &live).await?;
-                    return Err(Stop::Again);
-                }
-                let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
-                self.writer.apply(kind, object, If::Uid(uid)).await?
-            }
-            written => written?,
-        };
-        self.remember(kind, name, object, &written);
-        Ok(())
-    }
-
-    /// Puts labels and owner of a Secret back, and leaves its data as it is.
-    async fn relabel(&self, kind: Kind, name: &str, object: &Value, live: &Value) -> Result<(), Stop> {
-        if !self.is_ours(live) {
-            return Err(Stop::Conflict(conflict(kind, name, live)));
-        }
-        let mut whole = object.clone();
-        whole["data"] = live["data"].clone();
-        let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
-        let written = self.writer.apply(kind, &whole, If::Uid(uid)).await?;
-        self.remember(kind, name, object, &written);
-        Ok(())
-    }
-
-    /// Ours are those that this very Gateway controls, and those without a controller that say they belong to it: a
-    /// backup that was restored, an owner that was taken off.
-    fn is_ours(&self, live: &Value) -> bool {
-        let owners = live["metadata"]["ownerReferences"].as_array();
-        let labels = &live["metadata"]["labels"];
-        match owners.into_iter().flatten().find(|owner| owner["controller"] == true) {
-            Some(owner) => owner["uid"] == self.accepted.uid.as_str(),
-            None => {
-                labels[names::GATEWAY] == self.accepted.key.name.as_str()
-                    && labels[names::MANAGED_BY] == names::MANAGER
-            }
-        }
-    }
-
-    async fn live(&self, kind: Kind, name: &str) -> Result<Option<Value>, Error> {
-        let namespace = &self.accepted.key.namespace;
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind.resource());
-        let what = format!("{} {namespace}/{name}", kind.as_str());
-        let live = answered("get", &what, api.get_opt(name)).await?;
-        let json = live.map(serde_json::to_value).transpose();
-        json.map_err(|error| Error::Api { verb: "get", what, source: kube::Error::SerdeError(error) })
-    }
-
-    fn known_uid(&self, kind: Kind, name: &str) -> String {
-        let around = self.world.surroundings(&self.accepted.key, &self.accepted.uid);
-        around.children.get(&(kind, name.to_owned())).map(|child| child.uid.clone()).unwrap_or_default()
-    }
-
-    /// Lets the next visit see our own write, however late the watch is.
-    fn remember(&self, kind: Kind, name: &str, applied: &Value, written: &Value) {
-        let Some((key, child)) = Child::from_value(kind, written) else { return };
-        let mut applied = applied.clone();
-        if let (Kind::Secret, Some(fields)) = (kind, applied.as_object_mut()) {
-            fields.remove("data");
-        }
-        self.world.settle(&key, kind, name, owned::digest(&applied), child.digest);
-        self.world.put_child(&key, child);
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "the last step of a branch that may fail")]
-    fn forget(&self, kind: Kind, name: &str) -> Result<(), Stop> {
-        self.world.remove_child(&self.accepted.key, kind, name);
-        Ok(())
-    }
-}
-
-/// Whose the object is that stands in the way, and what to do.
-fn conflict(kind: Kind, name: &str, live: &Value) -> String {
-    let owners = live["metadata"]["ownerReferences"].as_array();
-    let owner = owners.into_iter().flatten().find(|owner| owner["controller"] == true);
-    let whose = match owner {
-        Some(owner) => format!(
-            "belongs to {} {}",
-            owner["kind"].as_str().unwrap_or("an object"),
-            owner["name"].as_str().unwrap_or_default()
-        ),
-        None => "was not made by Portcullis".to_owned(),
-    };
-    format!(
-        "{} {name} already exists and {whose}; it is left as it is. Rename or remove it, or give the Gateway another name",
-        kind.as_str()
-    )
 }

@@ -24,9 +24,9 @@ use crate::world::{Child, Content, Kind, Pod};
 
 mod shown;
 
-use shown::shown;
+pub(crate) use shown::shown;
 
-pub(super) const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+pub(crate) const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 
 /// A case: a Gateway, and what there is around it.
 #[derive(Deserialize)]
@@ -63,9 +63,10 @@ struct Case {
     conflicts: Vec<String>,
 }
 
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         gateway_image: "example.com/portcullis-gateway:1".to_owned(),
+        connector_image: Some("example.com/portcullis:1".to_owned()),
         control_endpoint: "https://portcullis-operator.portcullis-system.svc:9443".to_owned(),
         trust_domain: "cluster.local".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
@@ -157,7 +158,7 @@ pub(super) fn carry_out(
 }
 
 /// An applied object as the API server keeps it.
-pub(super) fn stored(object: &Value) -> Value {
+pub(crate) fn stored(object: &Value) -> Value {
     let mut stored = object.clone();
     let mut fields = owned_fields(object);
     for name in ["f:apiVersion", "f:kind"] {

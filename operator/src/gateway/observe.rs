@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::control::Session;
 use crate::names;
 use crate::tunnel::claims::Claims;
-use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Pod, Served};
+use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod, Served};
 
 /// How long replicas may take to find an operator that has begun to lead.
 pub const SETTLING: Duration = Duration::from_secs(30);
@@ -48,7 +48,9 @@ pub fn observe(ctx: &Context, gateway: &Gateway) -> Observed {
     let services = targets
         .map(|target| (target.name.clone(), ctx.world.service_ports(&key.namespace, &target.name)))
         .collect();
-    let around = ctx.world.surroundings(&key, gateway.metadata.uid.as_deref().unwrap_or_default());
+    let around = ctx
+        .world
+        .surroundings(&Owner::Gateway(key.clone()), gateway.metadata.uid.as_deref().unwrap_or_default());
     Observed {
         children: around.children,
         settled: around.settled,

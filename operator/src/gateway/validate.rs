@@ -10,7 +10,7 @@ use time::Duration;
 
 use super::observe::Observed;
 use crate::settings::Settings;
-use crate::world::Key;
+use crate::world::{Key, Owner};
 
 pub mod access;
 pub mod backend;
@@ -51,6 +51,13 @@ pub struct Accepted {
     pub pods: Result<Pods, Rejected>,
     /// A log filter's level.
     pub log_level: &'static str,
+}
+
+impl Accepted {
+    /// Whose the children are.
+    pub fn owner(&self) -> Owner {
+        Owner::Gateway(self.key.clone())
+    }
 }
 
 /// What the server certificate should say.

@@ -1,16 +1,20 @@
 //! What there is to know of one Tunnel before anything is said of it. All of it comes from memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
-use portcullis_api::Tunnel;
+use portcullis_api::{Gateway, Tunnel};
 use portcullis_contract::snapshot;
+use portcullis_pki::Authority;
 
+use crate::children::Slot;
 use crate::context::Context;
 use crate::control::tunnels::Evidence;
 use crate::gateway::observe::SETTLING;
 use crate::gateway::validate::Rejected;
-use crate::world::Key;
+use crate::names;
+use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod};
 
 /// What there is to know of one Tunnel.
 #[derive(Debug)]
@@ -25,8 +29,51 @@ pub struct Observed {
     pub evidence: Vec<(String, Arc<Evidence>)>,
     /// This operator has only just begun to lead: replicas may not have found it yet.
     pub settling: bool,
-    /// The port that visitors of the Gateway use, and whether they speak TLS to it.
-    pub door: Option<(i32, bool)>,
+    /// How the Gateway is come in by.
+    pub door: Option<Door>,
+    /// Children by kind and name: what there is of a connector in this cluster.
+    pub children: BTreeMap<Slot, Arc<Child>>,
+    /// Digests of what was applied to a child and of what was found afterwards.
+    pub settled: BTreeMap<Slot, (Digest, Digest)>,
+    /// Pods of that connector, by name.
+    pub pods: BTreeMap<String, Arc<Pod>>,
+    /// The Gateway's authority, where it is the one that the Gateway's status speaks of.
+    pub authority: Option<Arc<Authority>>,
+}
+
+/// How a Gateway is come in by.
+#[derive(Clone, Copy, Debug)]
+pub struct Door {
+    /// The Service's port.
+    pub port: i32,
+    /// Whether TLS is spoken to it.
+    pub tls: bool,
+}
+
+impl Observed {
+    /// What is in the connector's Secret, if there is one.
+    pub fn bundle(&self, tunnel: &str) -> Option<&Bundle> {
+        match self.child(Kind::Secret, tunnel)? {
+            Content::Bundle(bundle) => Some(bundle),
+            _ => None,
+        }
+    }
+
+    /// Why no pod of the connector comes up: in the words of the Deployment, the scheduler or the kubelet.
+    pub fn pod_failure(&self, tunnel: &str) -> Option<String> {
+        let deployment = match self.child(Kind::Deployment, tunnel) {
+            Some(Content::Deployment(Some(failure))) => Some(failure.clone()),
+            _ => None,
+        };
+        let pods = self.pods.iter().filter(|(_, pod)| !pod.leaving);
+        let mut failing =
+            pods.filter_map(|(name, pod)| Some(format!("pod {name}: {}", pod.failure.as_ref()?)));
+        deployment.or_else(|| failing.next())
+    }
+
+    fn child(&self, kind: Kind, tunnel: &str) -> Option<&Content> {
+        Some(&self.children.get(&(kind, names::connector(tunnel)))?.content)
+    }
 }
 
 /// Gathers it.
@@ -40,7 +87,8 @@ pub fn observe(ctx: &Context, tunnel: &Tunnel) -> Observed {
         said.is_some_and(|(version, _)| published.as_ref().is_some_and(|it| it.version == *version))
     };
     let gateway_uid = resource.as_ref().and_then(|it| it.uid()).unwrap_or_default();
-    let pods = ctx.world.surroundings(&gateway, &gateway_uid).pods;
+    let pods = ctx.world.surroundings(&Owner::Gateway(gateway.clone()), &gateway_uid).pods;
+    let around = ctx.world.surroundings(&Owner::Tunnel(Key::of(tunnel)), &uid);
     let ready = pods.iter().filter(|(_, pod)| pod.ready);
     Observed {
         verdict: ctx.claims.at(&ctx.world, &gateway).verdict(&uid).cloned(),
@@ -48,6 +96,18 @@ pub fn observe(ctx: &Context, tunnel: &Tunnel) -> Observed {
         replicas: ready.map(|(pod, _)| (pod.clone(), acknowledged(pod))).collect(),
         evidence: ctx.control.evidence(&gateway, &uid),
         settling: ctx.leadership.led_for() < SETTLING,
-        door: resource.map(|it| (it.spec.service.port, it.spec.access.mode.scheme() == "https")),
+        authority: resource.as_deref().and_then(|it| authority(ctx, it)),
+        door: resource
+            .map(|it| Door { port: it.spec.service.port, tls: it.spec.access.mode.scheme() == "https" }),
+        children: around.children,
+        settled: around.settled,
+        pods: around.pods,
     }
+}
+
+/// Nothing is signed by an authority that is not the one which clients know.
+fn authority(ctx: &Context, gateway: &Gateway) -> Option<Arc<Authority>> {
+    let recorded = &gateway.status.as_ref()?.ca.as_ref()?.fingerprint;
+    let stored = ctx.world.stored_authority(&Key::of(gateway))?;
+    (stored.facts.fingerprint == *recorded).then_some(stored)
 }

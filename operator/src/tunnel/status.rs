@@ -9,19 +9,31 @@ use portcullis_contract::control::Probe;
 use portcullis_contract::snapshot;
 
 use super::observe::Observed;
+use crate::children::apply::Failure;
 use crate::gateway::status::{Verdict, condition};
+use crate::gateway::validate::Rejected;
+use crate::names;
 
 /// How long a probe that passed is proof.
 pub const PROOF: i64 = 120;
 /// How often the time of the last probe is written anew where nothing else has changed, in seconds.
 const REFRESH: i64 = 300;
 
-/// The status that a Tunnel should have.
-pub fn status(tunnel: &Tunnel, observed: &Observed, now: Timestamp) -> TunnelStatus {
+/// What became of a visit: of the connector in this cluster, where there is to be one.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Why it cannot be run as it is written.
+    pub trouble: Option<Rejected>,
+    /// What could not be done.
+    pub failures: Vec<Failure>,
+}
+
+/// The status that a Tunnel should have after a visit.
+pub fn status(tunnel: &Tunnel, observed: &Observed, outcome: &Outcome, now: Timestamp) -> TunnelStatus {
     let previous = tunnel.status.clone().unwrap_or_default();
     let generation = tunnel.metadata.generation;
     let probe = newest(observed, now);
-    let verdicts = verdicts(tunnel, &previous, observed, probe.as_ref(), now);
+    let verdicts = verdicts(tunnel, &previous, observed, outcome, probe.as_ref(), now);
     let accepted = observed.verdict.as_ref().and_then(|verdict| verdict.as_ref().ok());
     let connections = connections(&previous, observed);
     let conditions = ConditionType::TUNNEL.into_iter().map(|kind| {
@@ -55,6 +67,7 @@ fn verdicts(
     tunnel: &Tunnel,
     previous: &TunnelStatus,
     observed: &Observed,
+    outcome: &Outcome,
     probe: Option<&(String, Probe)>,
     now: Timestamp,
 ) -> Vec<Verdict> {
@@ -72,16 +85,27 @@ fn verdicts(
         }
         Some(Ok(accepted)) => accepted,
     };
-    let mut verdicts = vec![Verdict::yes(
-        ConditionType::Accepted,
-        Reason::Accepted,
-        format!("It holds {}", accepted.hostnames.join(", ")),
-    )];
+    let mut verdicts = vec![accepted_verdict(accepted, outcome)];
     verdicts.push(programmed(accepted, observed, held(ConditionType::Programmed)));
-    verdicts.push(connected(accepted, observed, held(ConditionType::Connected)));
+    verdicts.push(connected(tunnel, accepted, observed, outcome, held(ConditionType::Connected)));
     verdicts.push(reachable(accepted, observed, probe, now, held(ConditionType::Reachable)));
     verdicts.push(ready(accepted, &verdicts));
     verdicts
+}
+
+/// The names are the Tunnel's, whatever becomes of its connector.
+fn accepted_verdict(accepted: &snapshot::Tunnel, outcome: &Outcome) -> Verdict {
+    let kind = ConditionType::Accepted;
+    if let Some(trouble) = &outcome.trouble {
+        return Verdict::no(kind, trouble.reason, trouble.message.clone());
+    }
+    let refused = [Reason::NameConflict, Reason::Forbidden];
+    let failures: Vec<_> = outcome.failures.iter().filter(|it| refused.contains(&it.reason)).collect();
+    let messages: Vec<_> = failures.iter().map(|failure| failure.message.as_str()).collect();
+    match failures.first() {
+        Some(failure) => Verdict::no(kind, failure.reason, messages.join("; ")),
+        None => Verdict::yes(kind, Reason::Accepted, format!("It holds {}", accepted.hostnames.join(", "))),
+    }
 }
 
 /// `held`: it held before, of this generation. What other Tunnels make replicas take over is no reason to doubt it.
@@ -111,7 +135,13 @@ fn programmed(accepted: &snapshot::Tunnel, observed: &Observed, held: Option<Str
     no(&format!("Waiting for {} of the Gateway's replicas: {}", behind.len(), behind.join(", ")))
 }
 
-fn connected(accepted: &snapshot::Tunnel, observed: &Observed, held: Option<String>) -> Verdict {
+fn connected(
+    tunnel: &Tunnel,
+    accepted: &snapshot::Tunnel,
+    observed: &Observed,
+    outcome: &Outcome,
+    held: Option<String>,
+) -> Verdict {
     let kind = ConditionType::Connected;
     let count: usize = observed.evidence.iter().map(|(_, evidence)| evidence.connections.len()).sum();
     if count > 0 {
@@ -126,6 +156,9 @@ fn connected(accepted: &snapshot::Tunnel, observed: &Observed, held: Option<Stri
             None => Verdict::unknown(kind, "The Gateway's replicas have not said yet"),
         };
     }
+    if let Some(spec) = &tunnel.spec.connector {
+        return ours(spec, accepted, observed, outcome);
+    }
     let (namespace, name) = (&accepted.namespace, &accepted.name);
     Verdict::no(
         kind,
@@ -134,6 +167,37 @@ fn connected(accepted: &snapshot::Tunnel, observed: &Observed, held: Option<Stri
             "No connector is connected: run `portcullis tunnel run {namespace}/{name} --endpoint {}` next to the service, with a bundle of the Gateway",
             accepted.endpoint
         ),
+    )
+}
+
+/// Why a connector of ours in this cluster is not connected.
+fn ours(
+    spec: &portcullis_api::Connector,
+    accepted: &snapshot::Tunnel,
+    observed: &Observed,
+    outcome: &Outcome,
+) -> Verdict {
+    let no = |reason, message: String| Verdict::no(ConditionType::Connected, reason, message);
+    let deployment = format!("{}/{}", accepted.namespace, names::connector(&accepted.name));
+    if let Some(failure) = outcome.failures.first() {
+        return no(failure.reason, failure.message.clone());
+    }
+    if observed.authority.is_none() {
+        return no(
+            Reason::NoConnector,
+            "The connector waits for a certificate of the Gateway's authority: look at the Gateway's condition CertificatesReady".to_owned(),
+        );
+    }
+    if let Some(failure) = observed.pod_failure(&accepted.name) {
+        return no(Reason::PodFailing, format!("Deployment {deployment}: {failure}"));
+    }
+    if spec.replicas == 0 {
+        let message = "spec.connector.replicas is 0: no connector runs in this cluster";
+        return no(Reason::NoConnector, message.to_owned());
+    }
+    no(
+        Reason::NoConnector,
+        format!("No pod of Deployment {deployment} is connected yet: where that lasts, its log says why"),
     )
 }
 
@@ -160,18 +224,17 @@ fn reachable(
             ),
         };
     };
+    if age(probe, now) > PROOF {
+        let found = if probe.passed { "passed" } else { "failed" };
+        let text = format!("The last probe, by {pod}, {found}, and is more than {PROOF} s old");
+        return Verdict { reason: Reason::ProbeExpired, ..Verdict::unknown(kind, text) };
+    }
     if !probe.passed {
         return Verdict::no(
             kind,
             Reason::ProbeFailed,
             format!("at the {}: {}", hop(&probe.hop), probe.message),
         );
-    }
-    if age(probe, now) > PROOF {
-        return Verdict {
-            reason: Reason::ProbeExpired,
-            ..Verdict::unknown(kind, format!("The last proof, by {pod}, is more than {PROOF} s old"))
-        };
     }
     // A probe comes to one replica; visitors come to any.
     let carries = |pod: &str| observed.evidence.iter().any(|(of, evidence)| of == pod && evidence.carried);
@@ -223,10 +286,11 @@ fn ready(accepted: &snapshot::Tunnel, verdicts: &[Verdict]) -> Verdict {
 }
 
 fn url(accepted: &snapshot::Tunnel, observed: &Observed) -> Option<String> {
-    let (port, tls) = observed.door?;
+    let door = observed.door?;
     let name = accepted.hostnames.first()?;
     // In front of a gateway without TLS stands a proxy that has it.
-    if port == 443 || !tls { Some(format!("https://{name}")) } else { Some(format!("https://{name}:{port}")) }
+    let is_plain = door.port == 443 || !door.tls;
+    Some(if is_plain { format!("https://{name}") } else { format!("https://{name}:{}", door.port) })
 }
 
 fn connections(previous: &TunnelStatus, observed: &Observed) -> Vec<Connection> {

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::claims::Claims;
-use super::observe::Observed;
-use super::status::status;
+use super::observe::{Door, Observed};
+use super::status::{Outcome, status};
 use crate::control::tunnels::Evidence;
 use crate::world::Key;
 
@@ -194,7 +194,11 @@ fn observed(tunnel: &Arc<Tunnel>, probe: Option<Probe>) -> Observed {
         replicas: vec![("door-0".to_owned(), true)],
         evidence: vec![("door-0".to_owned(), Arc::new(evidence))],
         settling: false,
-        door: Some((443, true)),
+        door: Some(Door { port: 443, tls: true }),
+        children: BTreeMap::new(),
+        settled: BTreeMap::new(),
+        pods: BTreeMap::new(),
+        authority: None,
     }
 }
 
@@ -206,7 +210,7 @@ fn conditions(status: &TunnelStatus) -> Vec<String> {
 }
 
 fn told(tunnel: &Tunnel, observed: &Observed) -> TunnelStatus {
-    status(tunnel, observed, NOW.parse().unwrap())
+    status(tunnel, observed, &Outcome::default(), NOW.parse().unwrap())
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A child of a Gateway, boiled down: whose it is, whether it still is what we applied, and what we must know of its
+//! A child of a Gateway or a Tunnel, boiled down: whose it is, whether it still is what we applied, and what we must know of its
 //! content. Of keys only the authority's is held, since it signs.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::owned::{self, Digest};
-use super::{Key, version_number};
+use super::{Key, Owner, version_number};
 use crate::names;
 
 /// The kinds of children, in the order that they are applied in.
@@ -72,7 +72,7 @@ pub struct Child {
     pub uid: String,
     /// Its resource version as a number; 0 where it is none.
     pub version: u64,
-    /// The uid of the Gateway that controls it.
+    /// The uid of the resource that controls it.
     pub owner: Option<String>,
     /// Of the fields that are ours; a Secret's data apart.
     pub digest: Digest,
@@ -89,7 +89,7 @@ pub enum Content {
     Authority(Result<Arc<Authority>, Unusable>),
     /// The server Secret.
     Server(Box<Served>),
-    /// A client's bundle.
+    /// A client's or a connector's bundle.
     Bundle(Box<Bundle>),
     /// The Deployment: why it cannot make pods, if it cannot.
     Deployment(Option<String>),
@@ -110,7 +110,7 @@ pub struct Served {
     pub control_ca: String,
 }
 
-/// What is in a client's bundle.
+/// What is in a client's or a connector's bundle.
 #[derive(Debug)]
 pub struct Bundle {
     /// The client's leaf.
@@ -120,21 +120,21 @@ pub struct Bundle {
 }
 
 impl Child {
-    /// Boils an object down. None where it does not say which Gateway it belongs to.
+    /// Boils an object down. None where it does not say whose it is.
     pub fn read<K: kube::Resource<DynamicType = ()> + Serialize>(
         kind: Kind,
         object: &K,
-    ) -> Option<(Key, Self)> {
+    ) -> Option<(Owner, Self)> {
         let value = serde_json::to_value(object).ok()?;
         Self::from_value(kind, &value)
     }
 
     /// Boils an object down that came as JSON.
-    pub fn from_value(kind: Kind, value: &Value) -> Option<(Key, Self)> {
+    pub fn from_value(kind: Kind, value: &Value) -> Option<(Owner, Self)> {
         let metadata = &value["metadata"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let gateway = text(&metadata["labels"][names::GATEWAY])?;
-        let key = Key::new(text(&metadata["namespace"])?, gateway);
+        let labels = &metadata["labels"];
+        let owner = owner(&text(&metadata["namespace"])?, |label| text(&labels[label]))?;
         let name = text(&metadata["name"])?;
         let owners = metadata["ownerReferences"].as_array();
         let controller = owners.into_iter().flatten().find(|owner| owner["controller"] == true);
@@ -148,17 +148,23 @@ impl Child {
             version: version_number(metadata["resourceVersion"].as_str()),
             owner: controller.and_then(|owner| text(&owner["uid"])),
             digest: owned::digest(&owned),
-            content: read_content(kind, &key.name, &name, value),
+            content: read_content(kind, &owner, &name, value),
             name,
         };
-        Some((key, child))
+        Some((owner, child))
     }
 }
 
-fn read_content(kind: Kind, gateway: &str, name: &str, value: &Value) -> Content {
+/// Whose an object in a namespace is, by its labels.
+pub fn owner(namespace: &str, label: impl Fn(&str) -> Option<String>) -> Option<Owner> {
+    let named = |key: &str| Some(Key::new(namespace, label(key)?));
+    named(names::GATEWAY).map(Owner::Gateway).or_else(|| named(names::TUNNEL).map(Owner::Tunnel))
+}
+
+fn read_content(kind: Kind, owner: &Owner, name: &str, value: &Value) -> Content {
     match kind {
         Kind::Secret => serde_json::from_value(value.clone())
-            .map_or(Content::Plain, |secret| read_secret(gateway, name, &secret)),
+            .map_or(Content::Plain, |secret| read_secret(owner, name, &secret)),
         Kind::Deployment => serde_json::from_value(value.clone())
             .map_or(Content::Plain, |deployment| Content::Deployment(deployment_failure(&deployment))),
         Kind::Service => serde_json::from_value(value.clone())
@@ -167,11 +173,12 @@ fn read_content(kind: Kind, gateway: &str, name: &str, value: &Value) -> Content
     }
 }
 
-fn read_secret(gateway: &str, name: &str, secret: &Secret) -> Content {
+fn read_secret(owner: &Owner, name: &str, secret: &Secret) -> Content {
+    let is = |named: fn(&str) -> String| matches!(owner, Owner::Gateway(key) if named(&key.name) == name);
     let leaf = |certificate, key| read_leaf(&text(secret, certificate), &text(secret, key));
-    if name == names::authority_secret(gateway) {
+    if is(names::authority_secret) {
         Content::Authority(read_authority_secret(secret).map(Arc::new))
-    } else if name == names::server_secret(gateway) {
+    } else if is(names::server_secret) {
         Content::Server(Box::new(Served {
             server: leaf(files::SERVER_CERTIFICATE, files::SERVER_KEY),
             control: leaf(files::CONTROL_CERTIFICATE, files::CONTROL_KEY),

@@ -1,4 +1,4 @@
-//! Fills the world: one watch per kind and namespace. Whatever is news to a Gateway puts it in the queue.
+//! Fills the world: one watch per kind and namespace. Whatever is news to a Gateway or a Tunnel puts it in its queue.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::child::{self, Child, Kind};
 use super::pod::Pod;
-use super::{Key, World};
+use super::{Key, Owner, World};
 use crate::cause::chain;
 use crate::names;
 use crate::queue::{Queue, Urgency};
@@ -306,20 +306,20 @@ impl Watches {
     fn child<K: Watched>(&self, kind: Kind, scope: Option<&str>, sight: Sight<'_, K>, urgency: Urgency) {
         match sight {
             Sight::There(object) => {
-                if let Some((key, child)) = Child::read(kind, object)
-                    && self.world.put_child(&key, child)
+                if let Some((owner, child)) = Child::read(kind, object)
+                    && self.world.put_child(&owner, child)
                 {
-                    self.queue.add(key, urgency);
+                    self.wake(owner, urgency);
                 }
             }
             Sight::Gone(object) => {
-                if let Some(key) = owner_key(object)
-                    && self.world.remove_child(&key, kind, &object.name_any())
+                if let Some(owner) = owner(object)
+                    && self.world.remove_child(&owner, kind, &object.name_any())
                 {
-                    self.queue.add(key, urgency);
+                    self.wake(owner, urgency);
                 }
             }
-            Sight::Only(seen) => self.add_all(self.world.keep_children(kind, scope, seen), urgency),
+            Sight::Only(seen) => self.wake_all(self.world.keep_children(kind, scope, seen), urgency),
         }
     }
 
@@ -345,20 +345,33 @@ impl Watches {
     }
 
     fn pod(&self, scope: Option<&str>, sight: Sight<'_, LivePod>, urgency: Urgency) {
-        let news = match sight {
-            Sight::There(pod) => owner_key(pod)
-                .filter(|key| self.world.put_pod(key, pod.name_any(), Pod::read(pod)))
+        let news: Vec<Owner> = match sight {
+            Sight::There(pod) => owner(pod)
+                .filter(|owner| self.world.put_pod(owner, pod.name_any(), Pod::read(pod)))
                 .into_iter()
                 .collect(),
             Sight::Gone(pod) => {
-                owner_key(pod).filter(|key| self.world.remove_pod(key, &pod.name_any())).into_iter().collect()
+                owner(pod).filter(|owner| self.world.remove_pod(owner, &pod.name_any())).into_iter().collect()
             }
             Sight::Only(seen) => self.world.keep_pods(scope, seen),
         };
         if !news.is_empty() {
             self.pods.send_modify(|count| *count = count.wrapping_add(1));
         }
-        self.add_all(news, urgency);
+        self.wake_all(news, urgency);
+    }
+
+    fn wake(&self, owner: Owner, urgency: Urgency) {
+        match owner {
+            Owner::Gateway(key) => self.queue.add(key, urgency),
+            Owner::Tunnel(key) => self.tunnels.add(key, urgency),
+        }
+    }
+
+    fn wake_all(&self, owners: Vec<Owner>, urgency: Urgency) {
+        for owner in owners {
+            self.wake(owner, urgency);
+        }
     }
 
     fn add_all(&self, keys: Vec<Key>, urgency: Urgency) {
@@ -375,8 +388,7 @@ struct Run<'a> {
     stop: &'a CancellationToken,
 }
 
-/// The Gateway that an object says it belongs to.
-fn owner_key<K: Resource<DynamicType = ()>>(object: &K) -> Option<Key> {
-    let gateway = object.labels().get(names::GATEWAY)?;
-    Some(Key::new(object.namespace()?, gateway))
+/// Whose an object says that it is.
+fn owner<K: Resource<DynamicType = ()>>(object: &K) -> Option<Owner> {
+    child::owner(&object.namespace()?, |label| object.labels().get(label).cloned())
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use x509_parser::pem::Pem;
 
 /// The outcome, readable and repeatable.
-pub(super) fn shown(outcome: &Value) -> String {
+pub(crate) fn shown(outcome: &Value) -> String {
     serde_norway::to_string(&shown_value(outcome)).unwrap()
 }
 

@@ -2,14 +2,12 @@
 //! that has signed what clients hold is never silently replaced.
 
 use portcullis_api::condition::Reason;
-use portcullis_pki::{
-    Authority, AuthorityFacts, Leaf, LeafFacts, LeafProfile, Mint, Reissue, Unusable, issue_leaf,
-    reissue_reason, renewal_time,
-};
+use portcullis_pki::{AuthorityFacts, LeafFacts, Mint, renewal_time};
 use time::OffsetDateTime;
 
-use super::metadata::Maker;
-use super::{Error, Wanted};
+use crate::children::issuer::Issuer;
+use crate::children::secret::Stored;
+use crate::children::{Error, Maker, Wanted};
 use crate::gateway::observe::Observed;
 use crate::gateway::validate::Accepted;
 use crate::names;
@@ -20,7 +18,7 @@ mod profiles;
 mod secrets;
 mod signer;
 
-use secrets::{BundleSecret, Secrets, ServerSecret, Stored};
+use secrets::{Secrets, ServerSecret};
 use signer::{Signer, signer};
 
 /// The certificates of a Gateway, as they should be.
@@ -84,27 +82,13 @@ pub fn plan(
         let profile = profiles::client(accepted, settings, caller);
         let secret = names::bundle_secret(gateway, &caller.client.name);
         let stored = observed.bundle(gateway, &caller.client.name);
-        let reason = match stored {
-            Some(bundle) if bundle.ca != authority.certificate_pem => {
-                Some("its ca.crt is not the authority's".to_owned())
-            }
-            Some(bundle) => issuer.reason(&bundle.leaf, &profile),
-            None => Some("there is none yet".to_owned()),
-        };
-        let (facts, content) = match (reason, stored.map(|bundle| &bundle.leaf)) {
-            (None, Some(Ok(facts))) => (facts.clone(), Stored::Kept),
-            (reason, _) => {
-                let leaf = issuer.issue(&profile)?;
-                plan.note("bundle", &secret, reason);
-                (
-                    leaf.facts.clone(),
-                    Stored::New(BundleSecret { leaf, ca: authority.certificate_pem.clone() }),
-                )
-            }
-        };
-        plan.due(renewal_time(&facts, &profile));
-        plan.clients.push((caller.client.name.clone(), secret.clone(), facts));
-        plan.secrets.bundles.push((secret, content));
+        let issued = issuer.bundle(stored, &profile)?;
+        if issued.reason.is_some() {
+            plan.note("bundle", &secret, issued.reason);
+        }
+        plan.due(renewal_time(&issued.facts, &profile));
+        plan.clients.push((caller.client.name.clone(), secret.clone(), issued.facts));
+        plan.secrets.bundles.push((secret, issued.stored));
     }
     Ok(plan)
 }
@@ -129,25 +113,6 @@ fn leave_alone(
     }
     plan.trouble = Some(trouble);
     plan
-}
-
-/// Issues leaves from one authority.
-struct Issuer<'a> {
-    authority: &'a Authority,
-    now: OffsetDateTime,
-    mint: &'a dyn Mint,
-}
-
-impl Issuer<'_> {
-    fn reason(&self, stored: &Result<LeafFacts, Unusable>, profile: &LeafProfile) -> Option<String> {
-        let reason: Option<Reissue> =
-            reissue_reason(stored.as_ref(), profile, &self.authority.facts, self.now);
-        reason.map(|reason| reason.to_string())
-    }
-
-    fn issue(&self, profile: &LeafProfile) -> Result<Leaf, Error> {
-        Ok(issue_leaf(self.authority, profile, self.now, self.mint)?)
-    }
 }
 
 impl Certificates {

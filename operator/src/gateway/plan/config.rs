@@ -5,9 +5,9 @@ use portcullis_contract::files;
 use portcullis_contract::snapshot::{GatewayName, Snapshot, Target};
 use serde_json::Value;
 
+use super::Published;
 use super::certificates::Certificates;
-use super::metadata::Maker;
-use super::{Error, Published};
+use crate::children::{Error, Maker};
 use crate::gateway::validate::Accepted;
 use crate::names;
 use crate::settings::Settings;
@@ -35,7 +35,7 @@ pub fn snapshot(accepted: &Accepted, settings: &Settings, certificates: &Certifi
 /// The ConfigMap.
 pub fn config_map(maker: &Maker<'_>, published: &Published) -> Result<Value, Error> {
     maker.finish(&ConfigMap {
-        metadata: maker.metadata(names::config_map(maker.gateway())),
+        metadata: maker.metadata(names::config_map(maker.name())),
         data: Some([(files::SNAPSHOT.to_owned(), published.json.clone())].into()),
         ..ConfigMap::default()
     })

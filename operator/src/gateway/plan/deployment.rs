@@ -1,19 +1,17 @@
 //! The pods: the gateway's container without any credential of the cluster, under the overlay of the spec.
 
 use k8s_openapi::DeepMerge as _;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle,
-    LifecycleHandler, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    SeccompProfile, SecretVolumeSource, SleepAction, TopologySpreadConstraint, Volume, VolumeMount,
+    ConfigMapVolumeSource, Container, EnvVar, EnvVarSource, Lifecycle, LifecycleHandler, ObjectFieldSelector,
+    PodSpec, PodTemplateSpec, SecretVolumeSource, SleepAction, Volume,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_contract::files;
 use serde_json::Value;
 
-use super::Error;
-use super::metadata::Maker;
+use crate::children::pods::{matching, mount, one_by_one, pod_security, port, probe, spread};
+use crate::children::{Error, Maker};
 use crate::gateway::validate::pods::restricted;
 use crate::gateway::validate::{Accepted, Pods};
 use crate::names;
@@ -46,23 +44,14 @@ pub fn deployment(
             .get_or_insert_default()
             .labels
             .get_or_insert_default()
-            .extend(names::labels(maker.gateway()));
+            .extend(names::labels(maker.name()));
     }
     maker.finish(&Deployment {
-        metadata: maker.metadata(maker.gateway().to_owned()),
+        metadata: maker.metadata(maker.name().to_owned()),
         spec: Some(DeploymentSpec {
             replicas: Some(accepted.replicas),
-            selector: LabelSelector {
-                match_labels: Some(names::selector(maker.gateway())),
-                ..LabelSelector::default()
-            },
-            strategy: Some(DeploymentStrategy {
-                type_: Some("RollingUpdate".to_owned()),
-                rolling_update: Some(RollingUpdateDeployment {
-                    max_surge: Some(IntOrString::Int(1)),
-                    max_unavailable: Some(IntOrString::Int(0)),
-                }),
-            }),
+            selector: matching(names::selector(maker.name())),
+            strategy: Some(one_by_one()),
             template,
             ..DeploymentSpec::default()
         }),
@@ -78,43 +67,21 @@ fn template(maker: &Maker<'_>, accepted: &Accepted, pods: &Pods, settings: &Sett
     volumes.extend(public::volumes(accepted));
     volumes.extend(drivers::volumes(pods));
     PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(names::labels(maker.gateway())), ..ObjectMeta::default() }),
+        metadata: Some(ObjectMeta { labels: Some(names::labels(maker.name())), ..ObjectMeta::default() }),
         spec: Some(PodSpec {
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(40),
-            security_context: Some(PodSecurityContext {
-                run_as_non_root: Some(true),
-                seccomp_profile: Some(SeccompProfile {
-                    type_: "RuntimeDefault".to_owned(),
-                    localhost_profile: None,
-                }),
-                ..PodSecurityContext::default()
-            }),
+            security_context: Some(pod_security()),
             containers,
             volumes: Some(volumes),
-            topology_spread_constraints: Some(vec![TopologySpreadConstraint {
-                max_skew: 1,
-                topology_key: "kubernetes.io/hostname".to_owned(),
-                when_unsatisfiable: "ScheduleAnyway".to_owned(),
-                label_selector: Some(LabelSelector {
-                    match_labels: Some(names::selector(maker.gateway())),
-                    ..LabelSelector::default()
-                }),
-                ..TopologySpreadConstraint::default()
-            }]),
+            topology_spread_constraints: Some(vec![spread(names::selector(maker.name()))]),
             ..PodSpec::default()
         }),
     }
 }
 
 fn container(accepted: &Accepted, pods: &Pods, settings: &Settings) -> Container {
-    let port = |name: &str, port: u16| ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: port.into(),
-        protocol: Some("TCP".to_owned()),
-        ..ContainerPort::default()
-    };
     let mut mounts = vec![mount("config", files::CONFIG_DIR), mount("tls", files::TLS_DIR)];
     mounts.extend(roots::mounts(accepted));
     mounts.extend(public::mounts(accepted));
@@ -158,34 +125,12 @@ fn container(accepted: &Accepted, pods: &Pods, settings: &Settings) -> Container
     }
 }
 
-/// What the gateway reads and never writes.
-fn mount(name: &str, path: &str) -> VolumeMount {
-    VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    }
-}
-
-fn probe(path: &str, period: i32) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::String("health".to_owned()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period),
-        ..Probe::default()
-    }
-}
-
 fn volumes(maker: &Maker<'_>) -> Vec<Volume> {
     vec![
         Volume {
             name: "config".to_owned(),
             config_map: Some(ConfigMapVolumeSource {
-                name: names::config_map(maker.gateway()),
+                name: names::config_map(maker.name()),
                 ..ConfigMapVolumeSource::default()
             }),
             ..Volume::default()
@@ -193,7 +138,7 @@ fn volumes(maker: &Maker<'_>) -> Vec<Volume> {
         Volume {
             name: "tls".to_owned(),
             secret: Some(SecretVolumeSource {
-                secret_name: Some(names::server_secret(maker.gateway())),
+                secret_name: Some(names::server_secret(maker.name())),
                 // Readable by the group that the pod runs as, whatever uid the platform picks.
                 default_mode: Some(0o444),
                 ..SecretVolumeSource::default()

@@ -8,8 +8,7 @@ use portcullis_contract::files;
 use portcullis_contract::snapshot::Mode;
 use serde_json::Value;
 
-use super::Error;
-use super::metadata::Maker;
+use crate::children::{Error, Maker};
 use crate::gateway::validate::Accepted;
 use crate::names;
 
@@ -36,11 +35,11 @@ pub fn peers(maker: &Maker<'_>) -> Result<Value, Error> {
         ..ServicePort::default()
     };
     maker.finish(&Service {
-        metadata: maker.metadata(names::peer_service(maker.gateway())),
+        metadata: maker.metadata(names::peer_service(maker.name())),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             publish_not_ready_addresses: Some(true),
-            selector: Some(names::selector(maker.gateway())),
+            selector: Some(names::selector(maker.name())),
             ports: Some(vec![port]),
             ..ServiceSpec::default()
         }),
@@ -64,10 +63,10 @@ pub fn service(maker: &Maker<'_>, accepted: &Accepted) -> Result<Value, Error> {
         ..ServicePort::default()
     };
     maker.finish(&Service {
-        metadata: maker.annotated(maker.gateway().to_owned(), &annotations(accepted)),
+        metadata: maker.annotated(maker.name().to_owned(), &annotations(accepted)),
         spec: Some(ServiceSpec {
             type_: Some(accepted.service.type_.as_str().to_owned()),
-            selector: Some(names::selector(maker.gateway())),
+            selector: Some(names::selector(maker.name())),
             ports: Some(vec![port]),
             ..ServiceSpec::default()
         }),

@@ -92,7 +92,11 @@ pub fn restricted() -> SecurityContext {
     }
 }
 
-fn read<T: Serialize + DeserializeOwned>(
+/// Reads a value of a spec as one of Kubernetes' own types.
+///
+/// # Errors
+/// Where it is none, or has a key that such a value does not know; says where.
+pub fn read<T: Serialize + DeserializeOwned>(
     written: &Value,
     field: &str,
     what: &str,

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Volume, VolumeMount};
 use portcullis_contract::snapshot::DriverKind;
 
-use super::mount;
+use crate::children::pods::mount;
 use crate::gateway::validate::Pods;
 use crate::gateway::validate::pods::shared_folder;
 

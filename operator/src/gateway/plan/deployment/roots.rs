@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, KeyToPath, Volume, VolumeMount};
 use portcullis_contract::files;
 
-use super::mount;
+use crate::children::pods::mount;
 use crate::gateway::validate::Accepted;
 
 pub(super) fn volumes(accepted: &Accepted) -> impl Iterator<Item = Volume> {

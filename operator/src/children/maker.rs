@@ -1,4 +1,4 @@
-//! What every child of a Gateway has in common: its name, labels and owner.
+//! What every child has in common: its name, labels and owner.
 
 use std::collections::BTreeMap;
 
@@ -7,33 +7,42 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Error;
-use crate::gateway::validate::Accepted;
 use crate::names;
+use crate::world::Owner;
 
-/// Makes children of one Gateway.
+/// Makes children of one Gateway or Tunnel.
 #[derive(Debug)]
 pub struct Maker<'a> {
-    accepted: &'a Accepted,
+    owner: &'a Owner,
+    uid: &'a str,
 }
 
 impl<'a> Maker<'a> {
-    /// For this Gateway.
-    pub fn new(accepted: &'a Accepted) -> Self {
-        Self { accepted }
+    /// For this one.
+    pub fn new(owner: &'a Owner, uid: &'a str) -> Self {
+        Self { owner, uid }
     }
 
-    /// The Gateway's name.
-    pub fn gateway(&self) -> &str {
-        &self.accepted.key.name
+    /// The owner's name.
+    pub fn name(&self) -> &str {
+        &self.owner.key().name
+    }
+
+    /// Labels of all that is the owner's.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        match self.owner {
+            Owner::Gateway(key) => names::labels(&key.name),
+            Owner::Tunnel(key) => names::connector_labels(&key.name),
+        }
     }
 
     /// Metadata of a child of this name.
     pub fn metadata(&self, name: String) -> ObjectMeta {
         ObjectMeta {
             name: Some(name),
-            namespace: Some(self.accepted.key.namespace.clone()),
-            labels: Some(names::labels(self.gateway())),
-            owner_references: Some(vec![self.owner()]),
+            namespace: Some(self.owner.key().namespace.clone()),
+            labels: Some(self.labels()),
+            owner_references: Some(vec![self.reference()]),
             ..ObjectMeta::default()
         }
     }
@@ -49,12 +58,12 @@ impl<'a> Maker<'a> {
         Ok(serde_json::to_value(object)?)
     }
 
-    fn owner(&self) -> OwnerReference {
+    fn reference(&self) -> OwnerReference {
         OwnerReference {
             api_version: "portcullis.dev/v1alpha1".to_owned(),
-            kind: "Gateway".to_owned(),
-            name: self.gateway().to_owned(),
-            uid: self.accepted.uid.clone(),
+            kind: self.owner.kind().to_owned(),
+            name: self.name().to_owned(),
+            uid: self.uid.to_owned(),
             controller: Some(true),
             block_owner_deletion: Some(true),
         }
