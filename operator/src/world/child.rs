@@ -138,8 +138,8 @@ impl Child {
         let name = text(&metadata["name"])?;
         let owners = metadata["ownerReferences"].as_array();
         let controller = owners.into_iter().flatten().find(|owner| owner["controller"] == true);
-        let mut owned = owned::owned(value);
-        if let (Kind::Secret, Some(fields)) = (kind, owned.as_object_mut()) {
+        let mut ours = owned::owned(value);
+        if let (Kind::Secret, Some(fields)) = (kind, ours.as_object_mut()) {
             fields.remove("data");
         }
         let child = Self {
@@ -147,7 +147,7 @@ impl Child {
             uid: text(&metadata["uid"])?,
             version: version_number(metadata["resourceVersion"].as_str()),
             owner: controller.and_then(|owner| text(&owner["uid"])),
-            digest: owned::digest(&owned),
+            digest: owned::digest(&ours),
             content: read_content(kind, &owner, &name, value),
             name,
         };
