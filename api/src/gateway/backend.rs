@@ -104,7 +104,7 @@ pub struct ServiceTarget {
 pub struct SidecarTarget {
     /// The port that it listens on, on 127.0.0.1.
     #[schemars(range(min = 1, max = 65535))]
-    #[x_kube(validation = Rule::new("!(self in [8081, 8443, 9090])").message("ports 8443, 8081 and 9090 belong to the gateway itself: let the sidecar listen on another one"))]
+    #[x_kube(validation = Rule::new("!(self in [8081, 8443, 8444, 9090])").message("ports 8443, 8444, 8081 and 9090 belong to the gateway itself: let the sidecar listen on another one"))]
     pub port: i32,
 }
 

@@ -1,7 +1,7 @@
 //! `/healthz` and `/readyz`, plain HTTP: ready while there is a connection.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -17,7 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::settings::Error;
 
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+    let bound = match TcpListener::bind(address).await {
+        // A machine without IPv6.
+        Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| Error::Listen { address, source })
 }
 
 /// Answers until stopped.

@@ -17,6 +17,10 @@ use crate::world::{Key, World};
 
 /// How many generated names are tried.
 const ATTEMPTS: u32 = 32;
+/// What all Tunnels of a Gateway may take in its ConfigMap, in bytes: that holds 1 MiB, and the rest of the configuration.
+const ROOM: usize = 700 * 1024;
+/// Names that a wildcard certificate for the domain does not cover, and that the server's certificate holds one by one.
+const DEEP_NAMES: usize = 100;
 
 /// What became of every Tunnel that names a Gateway.
 #[derive(Debug, Default)]
@@ -32,6 +36,9 @@ impl Claims {
     pub fn of(key: &Key, gateway: Option<&Gateway>, tunnels: &[Arc<Tunnel>]) -> Self {
         let mut claims = Self::default();
         let mut held: BTreeMap<Hostname, Key> = BTreeMap::new();
+        let (mut room, mut deep) = (ROOM, DEEP_NAMES);
+        let domain = gateway.and_then(|gateway| gateway.spec.tunnels.as_ref()?.domain.parse().ok());
+        let domain = domain.map(|domain: Hostname| domain.to_string()).unwrap_or_default();
         let mut sorted: Vec<_> =
             tunnels.iter().filter(|it| it.metadata.deletion_timestamp.is_none()).collect();
         sorted.sort_by_cached_key(|tunnel| (tunnel.creation_timestamp(), Key::of(&***tunnel)));
@@ -44,6 +51,7 @@ impl Claims {
                 )),
                 Some(gateway) => accept(key, gateway, tunnel, &held, claims.order.len()),
             };
+            let verdict = verdict.and_then(|accepted| fit(key, &domain, accepted, &mut room, &mut deep));
             if let Ok(accepted) = &verdict {
                 let names = accepted.hostnames.iter().filter_map(|name| name.parse().ok());
                 held.extend(names.map(|name| (name, Key::of(&**tunnel))));
@@ -82,6 +90,31 @@ impl Decided {
         decided.insert(key.clone(), (revision, claims.clone()));
         claims
     }
+}
+
+/// Takes the place that a Tunnel needs, if there is as much.
+fn fit(
+    key: &Key,
+    domain: &str,
+    tunnel: snapshot::Tunnel,
+    room: &mut usize,
+    deep: &mut usize,
+) -> Result<snapshot::Tunnel, Rejected> {
+    let size = serde_json::to_string_pretty(&tunnel).map_or(usize::MAX, |json| json.len());
+    // A wildcard covers one label.
+    let is_deep = |name: &&String| name.split_once('.').is_none_or(|(_, parent)| parent != domain);
+    let deeper = tunnel.hostnames.iter().filter(is_deep).count();
+    if size > *room || deeper > *deep {
+        return Err(rejected(
+            Reason::QuotaExceeded,
+            format!(
+                "the Tunnels of Gateway {key} are as large together as they may be: write fewer or shorter hostnames, or use another Gateway"
+            ),
+        ));
+    }
+    *room -= size;
+    *deep -= deeper;
+    Ok(tunnel)
 }
 
 fn rejected(reason: Reason, message: String) -> Rejected {

@@ -139,6 +139,33 @@ fn beyond_the_quota_the_oldest_stay() {
     assert_eq!(decided["shop-b"].clone().unwrap_err().0, "QuotaExceeded");
 }
 
+#[test]
+fn what_does_not_fit_into_the_configuration_or_the_certificate_is_refused_and_the_oldest_stay() {
+    let names =
+        |at: usize| -> Vec<String> { (0..16).map(|name| format!("a{name}.b{at}.t.example.com")).collect() };
+    let many: Vec<_> = (0..10)
+        .map(|at| {
+            tunnel("shop", &format!("t{at}"), u32::try_from(at).unwrap(), &json!({ "hostnames": names(at) }))
+        })
+        .collect();
+    let decided = decide(Some(&gateway(&open())), &many);
+    let accepted = decided.values().filter(|verdict| verdict.is_ok()).count();
+    assert_eq!(accepted, 6, "96 names that the wildcard does not cover, and no more than 100");
+    assert_eq!(decided["shop-t9"].clone().unwrap_err().0, "QuotaExceeded");
+    let long = |at: usize| format!("{}{at}", "x".repeat(50));
+    let large: Vec<_> = (0..1000)
+        .map(|at| {
+            let names: Vec<String> =
+                (0..16).map(|name| format!("{}-{name}.t.example.com", long(at))).collect();
+            tunnel("shop", &format!("t{at}"), u32::try_from(at).unwrap(), &json!({ "hostnames": names }))
+        })
+        .collect();
+    let claims = Claims::of(&Key::new("shop", "door"), Some(&gateway(&open())), &large);
+    let size: usize =
+        claims.accepted().map(|tunnel| serde_json::to_string_pretty(tunnel).unwrap().len()).sum();
+    assert!(size < 700 * 1024 && claims.accepted().count() > 300, "{size}");
+}
+
 proptest! {
     #[test]
     fn the_order_of_tunnels_changes_nothing_and_no_name_has_two_holders(

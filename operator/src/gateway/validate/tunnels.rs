@@ -42,6 +42,13 @@ pub(super) fn tunnels(gateway: &Gateway, observed: &Observed) -> Result<Option<T
     let Some(spec) = &gateway.spec.tunnels else { return Ok(None) };
     let domain: Hostname =
         spec.domain.parse().map_err(|error| invalid(format!("spec.tunnels.domain: {error}")))?;
+    let own = &gateway.spec.pki.server.dns_names;
+    let is_public = |name: &&String| name.parse().is_ok_and(|name: Hostname| name.is_within(&domain));
+    if let Some(name) = own.iter().find(is_public) {
+        return Err(invalid(format!(
+            "spec.pki.server.dnsNames has {name}, which is within spec.tunnels.domain ({domain}): names there are public. Give the Gateway's own name another domain, or the Tunnels one below it, such as tunnels.{domain}"
+        )));
+    }
     let (name, namespace) = (gateway.name_any(), gateway.namespace().unwrap_or_default());
     let certificate = spec.certificate_ref.as_ref().map(|secret| secret.name.clone());
     Ok(Some(Tunnels {
