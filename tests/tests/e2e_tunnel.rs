@@ -133,3 +133,25 @@ async fn requests_at_once_through_a_tunnel_do_not_wait_for_each_other() {
     assert!(codes.iter().all(|code| code == "200"), "{codes:?}");
     assert!(began.elapsed().as_secs() < 20, "requests wait for each other: {:?}", began.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_s_connector_runs_in_the_cluster_where_that_is_asked_for() {
+    let door = Door::ready(SPEC).await;
+    let bundle = door.bundle("connector").await;
+    let inside = format!(
+        "{{apiVersion: portcullis.dev/v1alpha1, kind: Tunnel, metadata: {{name: web}}, spec: {{gatewayRef: {{name: door}}, label: web, endpoint: 'http://httpbin.{}.svc:80', access: {{auth: None}}, connector: {{replicas: 2}}}}}}",
+        door.namespace
+    );
+    door.kubectl(&["apply", "-f", "-"], Some(&inside)).await;
+    let ready = until(&door.client, &door.namespace, "web", ["Ready", "True", "Ready"]).await;
+    assert_eq!(code(&door, &bundle, WEB, "/status/200").await, "200");
+    let identity = &ready.status.unwrap().connections[0].identity;
+    assert!(identity.ends_with(&format!("/gateway/door/tunnel/{}/web", door.namespace)), "{identity}");
+    // Its pods hold no credential of the cluster.
+    let pods = door
+        .kubectl(&["get", "deployment", "web-connector", "-o", "jsonpath={.spec.template.spec}"], None)
+        .await;
+    assert!(pods.contains("\"automountServiceAccountToken\":false"), "{pods}");
+    door.kubectl(&["delete", "tunnel", "web"], None).await;
+    door.kubectl(&["wait", "--for=delete", "deployment/web-connector", "--timeout=60s"], None).await;
+}

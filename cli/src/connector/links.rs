@@ -173,7 +173,7 @@ impl Links {
         let idle = async {
             // The word must have reached the gateway before a connection counts as idle.
             let mut ticks = tokio::time::interval(Duration::from_millis(100));
-            for _ in 0..3 {
+            for _ in 0..10 {
                 ticks.tick().await;
             }
             while self.open.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|link| link.is_busy()) {

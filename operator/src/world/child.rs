@@ -140,8 +140,8 @@ impl Child {
         let reference = controller.map(|owner| [&owner["kind"], &owner["name"]].map(|it| it.as_str()));
         let reference = reference.and_then(|[kind, name]| Some((kind?, name?)));
         let owner = owner(&namespace, |label| text(&labels[label]), reference)?;
-        let mut owned = owned::owned(value);
-        if let (Kind::Secret, Some(fields)) = (kind, owned.as_object_mut()) {
+        let mut ours = owned::owned(value);
+        if let (Kind::Secret, Some(fields)) = (kind, ours.as_object_mut()) {
             fields.remove("data");
         }
         let child = Self {
@@ -149,7 +149,7 @@ impl Child {
             uid: text(&metadata["uid"])?,
             version: version_number(metadata["resourceVersion"].as_str()),
             owner: controller.and_then(|owner| text(&owner["uid"])),
-            digest: owned::digest(&owned),
+            digest: owned::digest(&ours),
             content: read_content(kind, &owner, &name, value),
             name,
         };

@@ -82,13 +82,13 @@ pub fn plan(
         let profile = profiles::client(accepted, settings, caller);
         let secret = names::bundle_secret(gateway, &caller.client.name);
         let stored = observed.bundle(gateway, &caller.client.name);
-        let issued = issuer.bundle(stored, &profile)?;
-        if issued.reason.is_some() {
-            plan.note("bundle", &secret, issued.reason);
+        let bundle = issuer.bundle(stored, &profile)?;
+        if bundle.reason.is_some() {
+            plan.note("bundle", &secret, bundle.reason);
         }
-        plan.due(renewal_time(&issued.facts, &profile));
-        plan.clients.push((caller.client.name.clone(), secret.clone(), issued.facts));
-        plan.secrets.bundles.push((secret, issued.stored));
+        plan.due(renewal_time(&bundle.facts, &profile));
+        plan.clients.push((caller.client.name.clone(), secret.clone(), bundle.facts));
+        plan.secrets.bundles.push((secret, bundle.stored));
     }
     Ok(plan)
 }
