@@ -1,6 +1,7 @@
 //! Connectors that the operator runs in this cluster, against a real API server: what is written, put back, left alone,
 //! and said of them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -46,8 +47,8 @@ async fn leaf(client: &Client, namespace: &str) -> LeafFacts {
 }
 
 /// Waits until all that is due by now was done: whoever comes later in the queues is done.
-async fn others_are_done(client: &Client, namespace: &str) {
-    for number in 0..2 {
+async fn others_are_done(client: &Client, namespace: &str, numbers: Range<u32>) {
+    for number in numbers {
         let (door, tunnel) = (format!("other-{number}"), format!("later-{number}"));
         apply(client, namespace, &door, DOOR).await.unwrap();
         portcullis_tests::until(client, namespace, &door, is("CertificatesReady", "True", "Issued")).await;
@@ -143,7 +144,7 @@ async fn a_settled_connector_is_never_written_again_not_even_after_a_restart() {
     operator.stop().await;
     let before = portcullis_tests::managed(&client, &namespace).await;
     let operator = Operator::start(&namespace).await;
-    others_are_done(&client, &namespace).await;
+    others_are_done(&client, &namespace, 0..2).await;
     let script = operator.script.clone();
     operator.stop().await;
     assert_eq!(about_web(script.writes()), Vec::<String>::new());
@@ -224,7 +225,7 @@ async fn a_pod_of_a_connector_that_does_not_come_up_is_told_in_the_kubelets_word
         "state": { "waiting": waiting },
     }] } });
     pods.patch_status("web-connector-1", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
-    let failing = until(&client, &namespace, "web", ["Ready", "False", "PodFailing"]).await;
+    let failing = until(&client, &namespace, "web", ["Connected", "False", "PodFailing"]).await;
     assert_eq!(
         condition(&failing, "Connected").unwrap().message,
         format!(
@@ -246,17 +247,13 @@ async fn a_connectors_certificate_is_renewed_at_two_thirds_of_its_life_and_not_b
     until_child(&client, &namespace, Kind::Deployment, NAME, |it| it.is_some()).await;
     let first = leaf(&client, &namespace).await;
     let api: Api<Tunnel> = Api::namespaced(client.clone(), &namespace);
-    for (days, is_due) in [(4, false), (1, true)] {
+    for (days, is_due, later) in [(4, false, 0), (1, true, 2)] {
         clock.advance(time::Duration::days(days));
         let touch = json!({ "metadata": { "annotations": { "example.com/at": clock.now().to_string() } } });
         api.patch("web", &PatchParams::default(), &Patch::Merge(&touch)).await.unwrap();
-        others_are_done(&client, &namespace).await;
+        others_are_done(&client, &namespace, later..later + 2).await;
         let now = leaf(&client, &namespace).await;
         assert_eq!(now.fingerprint != first.fingerprint, is_due, "after {days} more days");
-        for name in ["other-0", "other-1"] {
-            let api: Api<Gateway> = Api::namespaced(client.clone(), &namespace);
-            api.delete(name, &DeleteParams::default()).await.unwrap();
-        }
     }
     operator.stop().await;
 }

@@ -133,11 +133,13 @@ impl Child {
     pub fn from_value(kind: Kind, value: &Value) -> Option<(Owner, Self)> {
         let metadata = &value["metadata"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let labels = &metadata["labels"];
-        let owner = owner(&text(&metadata["namespace"])?, |label| text(&labels[label]))?;
         let name = text(&metadata["name"])?;
         let owners = metadata["ownerReferences"].as_array();
         let controller = owners.into_iter().flatten().find(|owner| owner["controller"] == true);
+        let (labels, namespace) = (&metadata["labels"], text(&metadata["namespace"])?);
+        let reference = controller.map(|owner| [&owner["kind"], &owner["name"]].map(|it| it.as_str()));
+        let reference = reference.and_then(|[kind, name]| Some((kind?, name?)));
+        let owner = owner(&namespace, |label| text(&labels[label]), reference)?;
         let mut ours = owned::owned(value);
         if let (Kind::Secret, Some(fields)) = (kind, ours.as_object_mut()) {
             fields.remove("data");
@@ -155,10 +157,21 @@ impl Child {
     }
 }
 
-/// Whose an object in a namespace is, by its labels.
-pub fn owner(namespace: &str, label: impl Fn(&str) -> Option<String>) -> Option<Owner> {
-    let named = |key: &str| Some(Key::new(namespace, label(key)?));
-    named(names::GATEWAY).map(Owner::Gateway).or_else(|| named(names::TUNNEL).map(Owner::Tunnel))
+/// Whose an object in a namespace is, by its labels; where somebody took these off, by kind and name of its controller.
+pub fn owner(
+    namespace: &str,
+    label: impl Fn(&str) -> Option<String>,
+    controller: Option<(&str, &str)>,
+) -> Option<Owner> {
+    let key = |name: String| Key::new(namespace, name);
+    let labelled = label(names::GATEWAY).map(|name| Owner::Gateway(key(name)));
+    labelled.or_else(|| label(names::TUNNEL).map(|name| Owner::Tunnel(key(name)))).or_else(|| {
+        match controller? {
+            ("Gateway", name) => Some(Owner::Gateway(key(name.to_owned()))),
+            ("Tunnel", name) => Some(Owner::Tunnel(key(name.to_owned()))),
+            _ => None,
+        }
+    })
 }
 
 fn read_content(kind: Kind, owner: &Owner, name: &str, value: &Value) -> Content {

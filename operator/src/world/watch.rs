@@ -390,5 +390,7 @@ struct Run<'a> {
 
 /// Whose an object says that it is.
 fn owner<K: Resource<DynamicType = ()>>(object: &K) -> Option<Owner> {
-    child::owner(&object.namespace()?, |label| object.labels().get(label).cloned())
+    let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let controller = controller.map(|owner| (owner.kind.as_str(), owner.name.as_str()));
+    child::owner(&object.namespace()?, |label| object.labels().get(label).cloned(), controller)
 }
