@@ -86,6 +86,12 @@ fn verdicts(
         Some(Ok(accepted)) => accepted,
     };
     let mut verdicts = vec![accepted_verdict(accepted, outcome)];
+    // A new leader has heard nothing yet: what was said of this generation stays until replicas had time to speak.
+    let mut said = previous.conditions.iter().filter(|it| it.type_ == ConditionType::Connected.as_str());
+    let was_said = said.any(|it| it.observed_generation == tunnel.metadata.generation);
+    if observed.settling && observed.evidence.is_empty() && was_said && verdicts[0].holds == Some(true) {
+        return verdicts;
+    }
     verdicts.push(programmed(accepted, observed, held(ConditionType::Programmed)));
     verdicts.push(connected(tunnel, accepted, observed, outcome, held(ConditionType::Connected)));
     verdicts.push(reachable(accepted, observed, probe, now, held(ConditionType::Reachable)));
