@@ -51,6 +51,7 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Next, writer::Error> 
         ctx.world.gateway(key).filter(|gateway| gateway.metadata.deletion_timestamp.is_none())
     else {
         ctx.control.forget(key);
+        ctx.claims.forget(key);
         return Ok(Next::Change);
     };
     let observed = observe(ctx, &gateway);

@@ -48,8 +48,9 @@ async fn ready(State(pages): State<Pages>) -> (StatusCode, String) {
 async fn metrics(State(pages): State<Pages>) -> ([(&'static str, &'static str); 1], String) {
     let (ctx, metrics) = (&pages.context, &pages.context.metrics);
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    metrics.queue_depth.set(count(ctx.queue.depth()));
+    metrics.queue_depth.set(count(ctx.queue.depth() + ctx.tunnels.depth()));
     metrics.gateways.set(count(ctx.world.keys().len()));
+    metrics.tunnels.set(count(ctx.world.tunnel_keys().len()));
     metrics.attached.set(count(ctx.control.attached()));
     metrics.leading.set(i64::from(ctx.writer.leads()));
     metrics

@@ -23,10 +23,12 @@ pub struct Metrics {
     pub errors: Family<ErrorLabels, Counter>,
     /// Writes to the API server that succeeded, by verb and kind.
     pub writes: Family<WriteLabels, Counter>,
-    /// Gateways that wait for a visit.
+    /// Gateways and Tunnels that wait for a visit.
     pub queue_depth: Gauge,
     /// Gateways that exist.
     pub gateways: Gauge,
+    /// Tunnels that exist.
+    pub tunnels: Gauge,
     /// 1 while this operator leads.
     pub leading: Gauge,
     /// Replicas that are attached to the control channel.
@@ -81,7 +83,8 @@ impl From<Target> for Label {
     fn from(target: Target) -> Self {
         Self(match target {
             Target::Child(kind) => kind.as_str(),
-            Target::Status => "GatewayStatus",
+            Target::GatewayStatus => "GatewayStatus",
+            Target::TunnelStatus => "TunnelStatus",
             Target::Event => "Event",
         })
     }
@@ -104,7 +107,9 @@ pub enum Target {
     /// A child.
     Child(Kind),
     /// A Gateway's status.
-    Status,
+    GatewayStatus,
+    /// A Tunnel's status.
+    TunnelStatus,
     /// An Event.
     Event,
 }
@@ -124,6 +129,7 @@ impl Default for Metrics {
             writes: Family::default(),
             queue_depth: Gauge::default(),
             gateways: Gauge::default(),
+            tunnels: Gauge::default(),
             leading: Gauge::default(),
             attached: Gauge::default(),
             earliest_expiry: Gauge::default(),
@@ -138,14 +144,19 @@ impl Metrics {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register_with_unit(
             "reconcile",
-            "How long a visit to a Gateway took",
+            "How long a visit to a Gateway or a Tunnel took",
             Unit::Seconds,
             self.reconcile_seconds.clone(),
         );
         registry.register("reconcile_errors", "Visits that failed, by reason", self.errors.clone());
         registry.register("writes", "Writes to the API server, by verb and kind", self.writes.clone());
-        registry.register("queue_depth", "Gateways that wait for a visit", self.queue_depth.clone());
+        registry.register(
+            "queue_depth",
+            "Gateways and Tunnels that wait for a visit",
+            self.queue_depth.clone(),
+        );
         registry.register("gateways", "Gateways that exist", self.gateways.clone());
+        registry.register("tunnels", "Tunnels that exist", self.tunnels.clone());
         registry.register("leading", "1 while this operator leads", self.leading.clone());
         registry.register("attached_replicas", "Replicas on the control channel", self.attached.clone());
         registry.register(

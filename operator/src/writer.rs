@@ -77,9 +77,17 @@ impl Error {
 pub trait Ours:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned
 {
+    /// What a write of it counts as.
+    const STATUS: Target;
 }
-impl Ours for portcullis_api::Gateway {}
-impl Ours for portcullis_api::Tunnel {}
+
+impl Ours for portcullis_api::Gateway {
+    const STATUS: Target = Target::GatewayStatus;
+}
+
+impl Ours for portcullis_api::Tunnel {
+    const STATUS: Target = Target::TunnelStatus;
+}
 
 /// What must hold for an apply to be carried out.
 #[derive(Clone, Copy, Debug)]
@@ -165,7 +173,7 @@ impl Writer {
         let params = PatchParams::apply(names::MANAGER).force();
         let patch = Patch::Apply(&patch);
         let written = answered("apply", &what, api.patch_status(&key.name, &params, &patch)).await?;
-        self.metrics.count_write(Verb::Apply, Target::Status);
+        self.metrics.count_write(Verb::Apply, K::STATUS);
         Ok(written)
     }
 

@@ -4,12 +4,12 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, discovery};
 use portcullis_api::Gateway;
 use portcullis_tests::operator::Operator;
-use portcullis_tests::{apply, client, is, namespace, until};
+use portcullis_tests::{apply, client, is, namespace, tunnel, until};
 use serde_json::{Value, json};
 
-/// The Gateways of a namespace as `kubectl get` is handed them.
-async fn table(client: &Client, namespace: &str) -> Value {
-    let path = format!("/apis/portcullis.dev/v1alpha1/namespaces/{namespace}/gateways");
+/// The Gateways or Tunnels of a namespace as `kubectl get` is handed them.
+async fn table(client: &Client, namespace: &str, plural: &str) -> Value {
+    let path = format!("/apis/portcullis.dev/v1alpha1/namespaces/{namespace}/{plural}");
     let request = http::Request::get(path).header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
     client.request(request.body(Vec::new()).unwrap()).await.unwrap()
 }
@@ -92,6 +92,40 @@ drivers: {compute: {sidecar: {image: driver}}}
 }
 
 #[tokio::test]
+async fn a_minimal_tunnel_is_stored_with_every_default_and_shown_with_its_gateway() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let spec = "{gatewayRef: {name: door}, endpoint: 'localhost:8080', connector: {}}";
+    let tunnel = tunnel::apply(&client, &namespace, "web", spec).await;
+    let path = format!("/apis/portcullis.dev/v1alpha1/namespaces/{namespace}/tunnels/web");
+    let stored: Value = client.request(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
+    let expected = json!({
+        "gatewayRef": { "name": "door" },
+        "protocol": "HTTP",
+        "endpoint": "localhost:8080",
+        "upstream": { "connectTimeout": "5s", "responseTimeout": "0s" },
+        "enabled": true,
+        "access": { "auth": "Required" },
+        "connector": { "replicas": 2 },
+    });
+    assert_eq!(stored["spec"], expected);
+    assert_eq!(serde_json::to_value(&tunnel.spec).unwrap(), expected, "our own types say the same");
+
+    let table = table(&client, &namespace, "tunnels").await;
+    let names = |priority| shown(&table, priority).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!(names(0), ["NAME", "URL", "GATEWAY", "CONNECTIONS", "READY", "AGE"]);
+    assert_eq!(names(1)[5..], ["REASON", "ENDPOINT", "FIRST-BYTE", "LAST-PROBE", "AGE"]);
+    assert_eq!(shown(&table, 0)[2].1, "door");
+    assert_eq!(shown(&table, 0)[4].1, "Unknown");
+
+    let listed = client.list_api_group_resources("portcullis.dev/v1alpha1").await.unwrap();
+    let listed = listed.resources.into_iter().find(|it| it.name == "tunnels").unwrap();
+    assert_eq!(listed.short_names, Some(vec!["ptun".to_owned()]));
+    assert_eq!(listed.categories, Some(vec!["portcullis".to_owned()]));
+    assert!(listed.namespaced);
+}
+
+#[tokio::test]
 async fn the_columns_tell_mode_endpoint_and_readiness_and_wide_ones_why_and_how_long() {
     let client = client().await;
     let namespace = namespace(&client).await;
@@ -100,7 +134,7 @@ async fn the_columns_tell_mode_endpoint_and_readiness_and_wide_ones_why_and_how_
     let gateway = until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
     operator.stop().await;
     let expiry = gateway.status.unwrap().server_certificate.unwrap().not_after;
-    let table = table(&client, &namespace).await;
+    let table = table(&client, &namespace, "gateways").await;
     let mut normal = shown(&table, 0);
     let age = normal.pop().unwrap();
     assert_eq!(age.0, "AGE");
@@ -115,6 +149,7 @@ async fn the_columns_tell_mode_endpoint_and_readiness_and_wide_ones_why_and_how_
     );
     let mut wide = shown(&table, 1);
     assert_eq!(wide.pop().unwrap().0, "AGE");
+    assert_eq!(wide.pop().unwrap(), ("TUNNELS".to_owned(), Value::Null));
     assert_eq!(wide[4..], row(&[("REASON", "ReplicasNotReady"), ("CERT-EXPIRY", &expiry)]));
 }
 

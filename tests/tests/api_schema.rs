@@ -100,6 +100,9 @@ async fn a_good_spec_at_the_edge_of_each_rule_is_taken() {
         "backends: [{name: api, match: {pathPrefix: /}, sidecar: {port: 1}, auth: None, requires: []}]",
         "drivers: {compute: {sidecar: {image: a, securityContext: {runAsUser: 1}}, socketPath: /run/portcullis/compute/a/b.sock}, credentials: {socketPath: /a}}",
         "{replicas: 0, service: {port: 65535}, image: a}",
+        "tunnels: {domain: a.b, maxTunnels: 1000, allowedNamespaces: {from: All}, certificateRef: {name: a}}",
+        "Tunnel {gatewayRef: {name: a, namespace: b}, endpoint: 'h2c://[::1]:1/', label: '0', connector: {replicas: 0}}",
+        "Tunnel {gatewayRef: {name: a}, endpoint: A_b.c:65535, hostnames: ['*.Bücher.example.com.'], upstream: {connectTimeout: 1s, responseTimeout: 1440m}}",
     ] {
         let spec = spec.replace("name: 0", "name: '0'");
         let taken = offer(&client, &namespace, "door", &spec).await;

@@ -90,6 +90,11 @@ impl Decided {
         decided.insert(key.clone(), (revision, claims.clone()));
         claims
     }
+
+    /// Forgets what was decided of a Gateway that is gone.
+    pub fn forget(&self, key: &Key) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
 }
 
 /// Takes the place that a Tunnel needs, if there is as much.

@@ -137,8 +137,9 @@ impl Child {
         let owners = metadata["ownerReferences"].as_array();
         let controller = owners.into_iter().flatten().find(|owner| owner["controller"] == true);
         let (labels, namespace) = (&metadata["labels"], text(&metadata["namespace"])?);
-        let reference = controller.map(|owner| [&owner["kind"], &owner["name"]].map(|it| it.as_str()));
-        let reference = reference.and_then(|[kind, name]| Some((kind?, name?)));
+        let word = |owner: &'_ Value, field: &str| text(&owner[field]).unwrap_or_default();
+        let reference = controller.map(|it| ["apiVersion", "kind", "name"].map(|field| word(it, field)));
+        let reference = reference.as_ref().map(|it| it.each_ref().map(String::as_str));
         let owner = owner(&namespace, |label| text(&labels[label]), reference)?;
         let mut ours = owned::owned(value);
         if let (Kind::Secret, Some(fields)) = (kind, ours.as_object_mut()) {
@@ -157,18 +158,18 @@ impl Child {
     }
 }
 
-/// Whose an object in a namespace is, by its labels; where somebody took these off, by kind and name of its controller.
+/// Whose an object in a namespace is, by its labels; where somebody took these off, by version, kind and name of its controller.
 pub fn owner(
     namespace: &str,
     label: impl Fn(&str) -> Option<String>,
-    controller: Option<(&str, &str)>,
+    controller: Option<[&str; 3]>,
 ) -> Option<Owner> {
-    let key = |name: String| Key::new(namespace, name);
-    let labelled = label(names::GATEWAY).map(|name| Owner::Gateway(key(name)));
-    labelled.or_else(|| label(names::TUNNEL).map(|name| Owner::Tunnel(key(name)))).or_else(|| {
+    let key = |name: &str| Key::new(namespace, name);
+    let labelled = label(names::GATEWAY).map(|name| Owner::Gateway(key(&name)));
+    labelled.or_else(|| label(names::TUNNEL).map(|name| Owner::Tunnel(key(&name)))).or_else(|| {
         match controller? {
-            ("Gateway", name) => Some(Owner::Gateway(key(name.to_owned()))),
-            ("Tunnel", name) => Some(Owner::Tunnel(key(name.to_owned()))),
+            ["portcullis.dev/v1alpha1", "Gateway", name] => Some(Owner::Gateway(key(name))),
+            ["portcullis.dev/v1alpha1", "Tunnel", name] => Some(Owner::Tunnel(key(name))),
             _ => None,
         }
     })

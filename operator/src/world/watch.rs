@@ -391,6 +391,6 @@ struct Run<'a> {
 /// Whose an object says that it is.
 fn owner<K: Resource<DynamicType = ()>>(object: &K) -> Option<Owner> {
     let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true));
-    let controller = controller.map(|owner| (owner.kind.as_str(), owner.name.as_str()));
+    let controller = controller.map(|it| [&it.api_version, &it.kind, &it.name].map(String::as_str));
     child::owner(&object.namespace()?, |label| object.labels().get(label).cloned(), controller)
 }
