@@ -9,12 +9,12 @@ use portcullis_api::{Tunnel, TunnelStatus};
 use time::OffsetDateTime;
 
 use crate::cause::chain;
-use crate::children::apply::Failure;
+use crate::children::apply::{Failure, Foundation};
 use crate::context::Context;
 use crate::gateway::observe::SETTLING;
 use crate::gateway::{Next, events};
-use crate::world::{Key, Owner};
-use crate::{children, moment, writer};
+use crate::world::{Key, Kind, Owner};
+use crate::{children, moment, names, writer};
 
 pub mod claims;
 #[cfg(test)]
@@ -80,8 +80,12 @@ async fn carry_out(ctx: &Context, tunnel: &Tunnel, observed: &Observed) -> Visit
     for note in &plan.notes {
         tracing::info!(tunnel = %owner.key(), "{note}");
     }
-    // A pod without its bundle would not start: where that name is somebody else's, the Deployment says so too.
-    let carried = children::apply::carry_out(ctx, &owner, &uid, plan.steps, None).await;
+    // Where that name is somebody else's, no pod is to find what is in it.
+    let bundle = Foundation {
+        slot: (Kind::Secret, names::connector(&owner.key().name)),
+        carries: &[Kind::Deployment],
+    };
+    let carried = children::apply::carry_out(ctx, &owner, &uid, plan.steps, &bundle).await;
     let outcome = Outcome { trouble: plan.trouble, failures: carried.failures };
     Visit { outcome, again: carried.again, renewal: plan.renewal, waits }
 }

@@ -174,7 +174,10 @@ async fn a_foreign_object_of_a_connectors_name_is_left_as_it_is_and_named() {
     );
     assert_eq!(condition(&refused, "Ready").unwrap().reason, "NameConflict");
     assert_eq!(secrets.get(NAME).await.unwrap().resource_version(), before.resource_version());
+    let deployments = children(&client, &namespace, Kind::Deployment);
+    assert!(deployments.get_opt(NAME).await.unwrap().is_none(), "no pod is to find what is in it");
     secrets.delete(NAME, &DeleteParams::default()).await.unwrap();
+    until_child(&client, &namespace, Kind::Deployment, NAME, |it| it.is_some()).await;
     until(&client, &namespace, "web", ["Accepted", "True", "Accepted"]).await;
     leaf(&client, &namespace).await;
 }
@@ -199,6 +202,33 @@ async fn a_connector_that_is_wanted_no_more_goes_and_one_that_makes_no_sense_sta
     let alone = until(&client, &namespace, "web", ["Connected", "False", "NoConnector"]).await;
     let message = &condition(&alone, "Connected").unwrap().message;
     assert!(message.contains(&format!("portcullis tunnel run {namespace}/web")), "{message}");
+}
+
+#[tokio::test]
+async fn a_deleted_tunnel_is_forgotten_and_nothing_of_it_is_put_back() {
+    let (client, namespace, operator) = connected().await;
+    for kind in [Kind::Deployment, Kind::Secret] {
+        let object = children(&client, &namespace, kind).get(NAME).await.unwrap();
+        let owner = &object.owner_references()[0];
+        assert!(
+            owner.kind == "Tunnel" && owner.controller == Some(true),
+            "it would be left behind: {owner:?}"
+        );
+    }
+    let api: Api<Tunnel> = Api::namespaced(client.clone(), &namespace);
+    let gone = api.delete("web", &DeleteParams::default()).await.unwrap();
+    assert!(gone.is_right(), "no finalizer holds it");
+    let before = operator.script.writes().len();
+    // As the garbage collector would.
+    for kind in [Kind::Deployment, Kind::Secret] {
+        delete(&client, &namespace, kind, NAME).await;
+    }
+    others_are_done(&client, &namespace, 0..2).await;
+    assert_eq!(about_web(operator.script.writes().split_off(before)), Vec::<String>::new());
+    let (_, metrics) = operator.page("/metrics").await;
+    assert!(metrics.contains("\nportcullis_operator_tunnels 2\n"), "{metrics}");
+    assert!(metrics.contains("kind=\"TunnelStatus\""), "{metrics}");
+    operator.stop().await;
 }
 
 #[tokio::test]

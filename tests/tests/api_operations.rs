@@ -122,6 +122,7 @@ async fn metrics_hold_every_family_with_labels_from_enums_only() {
             "portcullis_operator_writes counter",
             "portcullis_operator_queue_depth gauge",
             "portcullis_operator_gateways gauge",
+            "portcullis_operator_tunnels gauge",
             "portcullis_operator_leading gauge",
             "portcullis_operator_attached_replicas gauge",
             "portcullis_operator_certificate_earliest_expiry_timestamp gauge",

@@ -35,21 +35,30 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Carries steps out, in order. A name that somebody else holds stops only that child; where it is the `foundation` that
-/// Secrets and ConfigMaps stand on, those too. Any other failure stops all.
+/// A child, and the kinds of those that make no sense without it.
+#[derive(Clone, Debug)]
+pub struct Foundation {
+    /// Which child.
+    pub slot: Slot,
+    /// What rests on it.
+    pub carries: &'static [Kind],
+}
+
+/// Carries steps out, in order. A name that somebody else holds stops only that child, and where it is the foundation,
+/// what rests on it. Any other failure stops all.
 pub async fn carry_out(
     ctx: &Context,
     owner: &Owner,
     uid: &str,
     steps: Vec<Step>,
-    foundation: Option<&Slot>,
+    foundation: &Foundation,
 ) -> Carried {
     let hands = Hands { client: &ctx.client, writer: &ctx.writer, world: &ctx.world, owner, uid };
     let mut carried = Carried { unwritten: steps.iter().map(Step::slot).collect(), ..Carried::default() };
     let mut unfounded = false;
     for step in steps {
         let slot = step.slot();
-        if unfounded && matches!(slot.0, Kind::Secret | Kind::ConfigMap) {
+        if unfounded && foundation.carries.contains(&slot.0) {
             continue;
         }
         match hands.carry_out(&step).await {
@@ -59,7 +68,7 @@ pub async fn carry_out(
                 break;
             }
             Err(Stop::Conflict(message)) => {
-                unfounded |= foundation == Some(&slot);
+                unfounded |= foundation.slot == slot;
                 carried.failures.push(Failure { reason: Reason::NameConflict, message });
             }
             Err(Stop::Write(error)) => {

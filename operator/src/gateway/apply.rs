@@ -28,9 +28,12 @@ pub struct Applied {
 /// nor who is told to trust it, since a leaf of an authority that is nowhere forbids making another.
 pub async fn apply(ctx: &Context, accepted: &Accepted, mut plan: Plan) -> Applied {
     let steps = std::mem::take(&mut plan.steps);
-    let authority = (Kind::Secret, names::authority_secret(&accepted.key.name));
+    let authority = apply::Foundation {
+        slot: (Kind::Secret, names::authority_secret(&accepted.key.name)),
+        carries: &[Kind::Secret, Kind::ConfigMap],
+    };
     let owner = accepted.owner();
     let apply::Carried { failures, unwritten, again } =
-        apply::carry_out(ctx, &owner, &accepted.uid, steps, Some(&authority)).await;
+        apply::carry_out(ctx, &owner, &accepted.uid, steps, &authority).await;
     Applied { plan, failures, unwritten, again }
 }
