@@ -425,7 +425,7 @@ async fn proved_door(
 ) -> (crate::support::Door, crate::support::operator::Operator, crate::support::operator::Attachment) {
     let authority = pki::authority("control");
     let operator = crate::support::operator::Operator::new(&authority).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = crate::support::port_of(&["127.0.0.1"]);
     let mut plan = plan(tunnels);
     plan.options.listen = format!("127.0.0.1:{port}").parse().unwrap();
     plan.options.control_endpoint = Some(operator.endpoint().parse().unwrap());
@@ -545,10 +545,10 @@ async fn a_connector_keeps_to_two_replicas_and_survives_the_loss_of_either() {
     let mut plan = plan(vec![tunnel("web", &endpoint)]);
     let sibling = plan.sibling();
     // One name, behind which both are: as a Service has them.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (first, second) = tokio::join!(plan.start(), sibling.start());
     let addresses = [first.address, second.address];
-    let balancer = tokio::net::TcpListener::bind(port).await.unwrap();
+    let balancer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = balancer.local_addr().unwrap();
     let balancing = tokio::spawn(async move {
         let mut at = 0;
         while let Ok((mut near, _)) = balancer.accept().await {

@@ -119,7 +119,7 @@ impl Plan {
 
     /// Another replica of the same gateway, on another loopback address: both find each other behind these two.
     pub(crate) fn sibling(&mut self) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = super::port_of(&["127.0.0.1", "127.0.0.2"]);
         let control = pki::authority("control");
         let mut other = Self {
             options: self.options.clone(),

@@ -19,6 +19,19 @@ pub(crate) use door::Door;
 /// Longer than anything here takes; a test that needs it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A port of these loopback addresses that stays free until it is listened on: below those that the system hands out.
+pub(crate) fn port_of(addresses: &[&str]) -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 500).unwrap() * 20;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
+        if addresses.iter().all(|address| std::net::TcpListener::bind((*address, port)).is_ok()) {
+            return port;
+        }
+    }
+}
+
 /// Waits until something is so.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let waited = tokio::time::timeout(PATIENCE, async {
