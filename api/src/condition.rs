@@ -1,5 +1,7 @@
 //! Names of conditions and reasons: what `kubectl describe` shows, and what other programs may rely on.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 /// A condition of a Gateway or a Tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
@@ -66,6 +68,11 @@ impl ConditionType {
     pub fn is_bad_when_true(self) -> bool {
         matches!(self, Self::Degraded | Self::Warning)
     }
+}
+
+/// Whether a condition is among these, and true.
+pub fn holds(conditions: &[Condition], kind: ConditionType) -> bool {
+    conditions.iter().any(|it| it.type_ == kind.as_str() && it.status == "True")
 }
 
 /// Why a condition is as it is.

@@ -5,7 +5,6 @@
 //! (`portcullis-protocol`).
 
 mod answer;
-mod backoff;
 mod body;
 mod credentials;
 mod dial;

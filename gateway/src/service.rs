@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{Method, Request, Response, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use portcullis_contract::hostname::Hostname;
 use portcullis_contract::snapshot::Auth;
 use tokio::time::Instant;
 
@@ -52,10 +53,10 @@ async fn handle(
     let shared = &connection.shared;
     refuse_malformed(&request, shared.limits.header_count)?;
     if let Some(config) = shared.config().as_ref()
-        && let Some(authority) = public_authority(connection, &request, config)?
+        && let Some(name) = public_name(connection, &request, config)?
     {
         *class = RouteClass::Tunnel;
-        return tunnel::visit(connection, request, config, &authority).await;
+        return tunnel::visit(connection, request, config, &name).await;
     }
     let own = OwnService::find(request.uri().path());
     if own.is_some() {
@@ -78,11 +79,11 @@ async fn handle(
 
 /// The public name that a request is for; None: it is for the gateway's own. A connection that was opened for names of one
 /// kind never carries a request for those of the other, since they are guarded in other ways.
-fn public_authority(
+fn public_name(
     connection: &Connection,
     request: &Request<Incoming>,
     config: &Config,
-) -> Result<Option<String>, Fault> {
+) -> Result<Option<Hostname>, Fault> {
     let Some(tunnels) = &config.tunnels else {
         return if connection.door() == Door::Public { Err(Fault::Misdirected) } else { Ok(None) };
     };
@@ -90,7 +91,7 @@ fn public_authority(
         Some(authority) => Some(authority.as_str()),
         None => request.headers().get(header::HOST).and_then(|host| host.to_str().ok()),
     };
-    let public = authority.filter(|authority| tunnels.is_public(authority)).map(str::to_owned);
+    let public = authority.and_then(|authority| tunnels.public_name(authority));
     match (connection.door(), public) {
         (Door::Public, None) | (Door::Own, Some(_)) => Err(Fault::Misdirected),
         (_, public) => Ok(public),

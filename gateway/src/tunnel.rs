@@ -22,7 +22,7 @@ pub(crate) use admission::admit;
 pub(crate) use attached::Attached;
 pub(crate) use fault::TunnelFault;
 pub(crate) use names::Tunnels;
-pub(crate) use outbound::Outbound;
+pub(crate) use outbound::{Outbound, http2_client};
 pub(crate) use pass::Passes;
 pub(crate) use prober::{Probes, run as probe_tunnels};
 pub(crate) use report::reports;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 use portcullis_api::Gateway;
-use portcullis_api::condition::Reason;
+use portcullis_api::condition::{ConditionType, Reason, holds};
 
 use crate::cause::chain;
 use crate::context::Context;
@@ -106,10 +106,8 @@ fn wake_tunnels(ctx: &Context, observed: &observe::Observed) {
     for tunnel in observed.claims.iter().flat_map(|claims| claims.accepted()) {
         let key = Key::new(&tunnel.namespace, &tunnel.name);
         let resource = ctx.world.tunnel(&key);
-        let conditions =
-            resource.iter().flat_map(|it| it.status.iter().flat_map(|status| &status.conditions));
-        let programmed = conditions.into_iter().any(|it| it.type_ == "Programmed" && it.status == "True");
-        if !programmed {
+        let status = resource.as_ref().and_then(|it| it.status.as_ref());
+        if !status.is_some_and(|it| holds(&it.conditions, ConditionType::Programmed)) {
             ctx.tunnels.add(key, Urgency::Changed);
         }
     }

@@ -62,11 +62,6 @@ impl Fault {
     }
 }
 
-/// Whether a name is one of these, and nobody else's to send.
-pub fn is_reserved(name: &HeaderName) -> bool {
-    *name == TUNNEL || *name == FAULT
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 //!
 //! What must not live here: sockets, TLS, who may serve which tunnel.
 
+pub mod backoff;
 pub mod carried;
 pub mod greeting;
 pub mod limits;

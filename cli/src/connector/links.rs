@@ -7,6 +7,7 @@ use std::time::Duration;
 use portcullis_contract::tunnel::refusal::Code;
 use portcullis_contract::tunnel::{Hello, Welcome};
 use portcullis_protocol::VERSION;
+use portcullis_protocol::backoff::Backoff;
 use portcullis_protocol::greeting::{self, Failed};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -14,7 +15,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::backoff::Backoff;
 use super::dial::{DialError, Dialer};
 use super::serve::Link;
 use super::services::Services;
@@ -87,11 +87,11 @@ impl Links {
                         if began.elapsed() >= HELD {
                             backoff.reset();
                         }
-                        backoff.next()
+                        backoff.next(rand::random())
                     }
                     Err(NoLink::Greeting(Failed::Refused(refusal))) if refusal.code() == Code::Connected => {
                         let others = self.count() < usize::try_from(refusal.replicas).unwrap_or(usize::MAX);
-                        if others { backoff.next() } else { LOOK_AGAIN }
+                        if others { backoff.next(rand::random()) } else { LOOK_AGAIN }
                     }
                     Err(error) => {
                         let text = error.to_string();
@@ -99,7 +99,7 @@ impl Links {
                             tracing::warn!(error = %text, "not connected; trying again");
                             last = text;
                         }
-                        backoff.next()
+                        backoff.next(rand::random())
                     }
                 };
                 tokio::time::sleep(wait).await;

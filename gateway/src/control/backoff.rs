@@ -1,60 +1,37 @@
-//! How long to wait before dialling again: doubling, jittered, bounded.
+//! How the operator is waited for.
 
-use std::time::Duration;
+use portcullis_protocol::backoff;
 
-const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(10);
-
-/// Doubles with every wait, from 100 ms to 10 s.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    next: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { next: FIRST }
-    }
-}
+/// Waits longer after each attempt that fails.
+#[derive(Debug, Default)]
+pub(super) struct Backoff(backoff::Backoff);
 
 impl Backoff {
     /// The last attempt came through.
     pub(super) fn reset(&mut self) {
-        self.next = FIRST;
+        self.0.reset();
     }
 
-    /// Half to all of the next wait, by chance, so that a thousand replicas do not dial as one.
     pub(super) async fn wait(&mut self) {
-        let wait = jittered(self.next, rand::random());
-        self.next = (self.next * 2).min(LONGEST);
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep(self.0.next(rand::random())).await;
     }
 
     /// A redirect is followed at once, but two operators that point at each other are not hammered.
     pub(super) async fn wait_short(&mut self) {
-        if self.next > FIRST {
-            self.wait().await;
+        if self.0.is_fresh() {
+            self.0.skip();
         } else {
-            self.next = FIRST * 2;
+            self.wait().await;
         }
     }
-}
-
-/// `chance` is between 0 and 1.
-fn jittered(wait: Duration, chance: f64) -> Duration {
-    wait.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_protocol::backoff::{FIRST, LONGEST};
+    use std::time::Duration;
     use tokio::time::Instant;
-
-    #[test]
-    fn a_wait_is_between_half_and_all_of_its_length() {
-        assert_eq!(jittered(LONGEST, 0.0), LONGEST / 2);
-        assert_eq!(jittered(LONGEST, 1.0), LONGEST);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn waits_double_until_ten_seconds() {

@@ -5,16 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use portcullis_protocol::limits::{CONNECTION_WINDOW, FRAME, PING, PONG, SEND_BUFFER, STREAM_WINDOW};
+use hyper_util::rt::TokioIo;
+use portcullis_protocol::limits::{PING, PONG};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::certificates::Trust;
 use super::connection::{Connection, Through};
 use super::guard::{Graceful, Guard};
 use crate::auth::Carried;
-use crate::tunnel::{self, Attached, Outbound};
+use crate::tunnel::{self, Attached, Outbound, http2_client};
 
 /// Serves a connector until it goes, or must. `transport` is `tls` or `websocket`.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
@@ -49,17 +48,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     if inner.identify(&admitted.evidence, &config).await.is_err() {
         return;
     }
-    let begun = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME)
-        .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PONG)
-        .keep_alive_while_idle(true)
-        .handshake::<_, Outbound>(TokioIo::new(stream))
-        .await;
+    let begun = http2_client(PING, PONG).handshake::<_, Outbound>(TokioIo::new(stream)).await;
     let Ok((sender, http)) = begun else { return };
     let attached = Attached::new(&shared, admitted, peer.ip(), transport, sender, inner.cut.child_token());
     let ended = attached.ended();

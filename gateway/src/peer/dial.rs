@@ -12,10 +12,9 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::TokioIo;
 use portcullis_contract::peer::Held;
-use portcullis_protocol::limits::{CONNECTION_WINDOW, FRAME, SEND_BUFFER, STREAM_WINDOW};
 use portcullis_protocol::message;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -24,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use super::{HELD, tls};
 use crate::backend::Place;
 use crate::shared::Shared;
-use crate::tunnel::Outbound;
+use crate::tunnel::{Outbound, http2_client};
 
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 const PING: Duration = Duration::from_secs(5);
@@ -106,15 +105,7 @@ async fn open(shared: &Shared, address: SocketAddr, name: &str) -> io::Result<(A
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME)
-        .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PONG)
-        .keep_alive_while_idle(true)
+    let (mut sender, connection) = http2_client(PING, PONG)
         .handshake::<_, Outbound>(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;

@@ -106,14 +106,13 @@ impl Tunnels {
         &self.all
     }
 
-    /// Whether the host of a request or a handshake is a public name. In canonical form or not.
-    pub(crate) fn is_public(&self, authority: &str) -> bool {
-        of_authority(authority).is_some_and(|name| name.is_within(&self.domain))
+    /// The public name that a request's authority is, in canonical form; None: it is none.
+    pub(crate) fn public_name(&self, authority: &str) -> Option<Hostname> {
+        of_authority(authority).filter(|name| name.is_within(&self.domain))
     }
 
-    /// The tunnel that a visitor's authority belongs to.
-    pub(crate) fn find(&self, authority: &str) -> Option<&Arc<Tunnel>> {
-        let name = of_authority(authority)?;
+    /// The tunnel that a visitor's name belongs to.
+    pub(crate) fn find(&self, name: &Hostname) -> Option<&Arc<Tunnel>> {
         self.exact.get(name.as_str()).or_else(|| {
             let (_, parent) = name.as_str().split_once('.')?;
             self.wildcard.get(parent)
@@ -221,7 +220,8 @@ pub(crate) mod tests {
             tunnel("deep", &["*.x.t.example.com"]),
         ])
         .unwrap();
-        let found = |host: &str| table.find(host).map(|tunnel| tunnel.name.clone());
+        let found = |host: &str| table.find(&table.public_name(host)?).map(|tunnel| tunnel.name.clone());
+        let is_public = |host: &str| table.public_name(host).is_some();
         for (host, name) in [
             ("web.t.example.com", Some("web")),
             ("WEB.t.example.com.:8443", Some("web")),
@@ -235,8 +235,8 @@ pub(crate) mod tests {
         ] {
             assert_eq!(found(host).as_deref(), name, "{host}");
         }
-        assert!(table.is_public("nobody.t.example.com") && table.is_public("T.example.com:443"));
-        assert!(!table.is_public("door.shop.svc") && !table.is_public("evil-t.example.com"));
+        assert!(is_public("nobody.t.example.com") && is_public("T.example.com:443"));
+        assert!(!is_public("door.shop.svc") && !is_public("evil-t.example.com"));
     }
 
     #[test]

@@ -2,13 +2,32 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use portcullis_protocol::limits::{CONNECTION_WINDOW, FRAME, SEND_BUFFER, STREAM_WINDOW};
 use tokio::sync::mpsc;
 
 use crate::backend::Upload;
 use crate::body::BoxError;
+
+/// HTTP/2 to a connector, or to another replica that has one; asks at this interval whether the other end is still there.
+pub(crate) fn http2_client(interval: Duration, timeout: Duration) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(interval)
+        .keep_alive_timeout(timeout)
+        .keep_alive_while_idle(true);
+    builder
+}
 
 /// The body of a request to a connector.
 pub(crate) enum Outbound {

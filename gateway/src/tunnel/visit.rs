@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use portcullis_contract::hostname::Hostname;
 use portcullis_contract::snapshot::Auth;
 use portcullis_protocol::carried;
 
@@ -32,15 +33,16 @@ pub(crate) async fn visit(
     connection: &Arc<Connection>,
     mut request: Request<Incoming>,
     config: &Arc<Config>,
-    authority: &str,
+    name: &Hostname,
 ) -> Result<Response<Body>, Fault> {
     let shared = &connection.shared;
-    let tunnel = config.tunnels.as_ref().and_then(|tunnels| tunnels.find(authority));
+    let tunnel = config.tunnels.as_ref().and_then(|tunnels| tunnels.find(name));
     let is_probe =
         tunnel.is_some_and(|tunnel| shared.passes.is_probe(&request, &tunnel.uid, shared.clock.now()));
     request.headers_mut().remove(PROBE);
+    let origin = connection.origin(request.headers(), config);
     if is_probe && let Some(tunnel) = tunnel {
-        return Ok(proved(carry(connection, tunnel, config, request, None).await));
+        return Ok(proved(carry(connection, tunnel, config, &origin, request, None).await));
     }
     if !connection.may_ask(config) {
         return Err(Fault::UntrustedPeer);
@@ -49,9 +51,8 @@ pub(crate) async fn visit(
     if !tunnel.enabled {
         return Err(TunnelFault::Off.into());
     }
-    let origin = connection.origin(request.headers(), config);
     let principal = admit(connection, tunnel, config, &origin, &request).await?;
-    carry(connection, tunnel, config, request, principal.as_deref()).await
+    carry(connection, tunnel, config, &origin, request, principal.as_deref()).await
 }
 
 /// What a probe is told: whether the endpoint has answered, or where it broke.
@@ -77,15 +78,15 @@ async fn carry(
     connection: &Arc<Connection>,
     tunnel: &Tunnel,
     config: &Arc<Config>,
+    origin: &Origin,
     mut request: Request<Incoming>,
     principal: Option<&Principal>,
 ) -> Result<Response<Body>, Fault> {
-    let origin = connection.origin(request.headers(), config);
     if tunnel.auth != Auth::None {
         Carried::strip(request.headers_mut(), config);
     }
     let upgrade = Upgrade::take(&mut request);
-    let outgoing = backend::to_connector(principal, &origin, request, upgrade.as_ref())?;
+    let outgoing = backend::to_connector(principal, origin, request, upgrade.as_ref())?;
     let mut outgoing = outgoing.map(Outbound::Visitor);
     let headers = outgoing.headers_mut();
     headers.remove(carried::FAULT);

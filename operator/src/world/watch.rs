@@ -12,6 +12,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use portcullis_api::condition::{ConditionType, holds};
 use portcullis_api::{Gateway, Tunnel};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -291,9 +292,7 @@ impl Watches {
     /// Those that were not accepted: a name or a place may be free by now.
     fn wake_rivals(&self, gateways: &[Key], urgency: Urgency) {
         for tunnel in gateways.iter().flat_map(|gateway| self.world.tunnels_of(gateway)) {
-            let conditions = tunnel.status.iter().flat_map(|status| &status.conditions);
-            let accepted = conditions.into_iter().any(|it| it.type_ == "Accepted" && it.status == "True");
-            if !accepted {
+            if !tunnel.status.as_ref().is_some_and(|it| holds(&it.conditions, ConditionType::Accepted)) {
                 self.tunnels.add(Key::of(&*tunnel), urgency);
             }
         }
