@@ -22,6 +22,13 @@ pub struct Tunnels {
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
 
+    /// Ports that Tunnels of protocol TCP may have, each a port or a range. Those that a Tunnel holds are ports of the
+    /// Gateway's Service. Without any: no Tunnel of protocol TCP is accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 4, max = 11)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(p, p.matches('^[0-9]{4,5}(-[0-9]{4,5})?$') && int(p.split('-')[0]) >= 1024 && int(p.split('-')[0]) <= int(p.split('-')[p.split('-').size() - 1]) && int(p.split('-')[p.split('-').size() - 1]) <= 65535)").message("ports are ports between 1024 and 65535, or ranges of them, such as 20000 or 20000-20100"))]
+    pub ports: Vec<String>,
+
     /// How many Tunnels are accepted; the oldest.
     #[serde(default = "thousand")]
     #[schemars(range(min = 1, max = 1000))]
@@ -34,6 +41,7 @@ impl Default for Tunnels {
             domain: String::new(),
             certificate_ref: None,
             allowed_namespaces: AllowedNamespaces::default(),
+            ports: Vec::new(),
             max_tunnels: thousand(),
         }
     }

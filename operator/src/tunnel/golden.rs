@@ -91,10 +91,7 @@ fn run(case: Case) -> Value {
     all.push(tunnel.clone());
     let claims = Claims::of(&Key::of_gateway(&tunnel), case.gateway.as_ref(), &all);
     let verdict = claims.verdict(&uid).cloned();
-    let door = case
-        .gateway
-        .as_ref()
-        .map(|it| Door { port: it.spec.service.port, tls: it.spec.access.mode.scheme() == "https" });
+    let door = case.gateway.as_ref().map(Door::of);
     let mut observed = Observed {
         published: verdict.clone().and_then(Result::ok).filter(|_| case.published),
         verdict,

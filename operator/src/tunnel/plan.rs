@@ -56,7 +56,7 @@ pub fn plan(
     let issued = certificate::bundle(&gateway, owner.key(), authority, observed, settings, now, mint)?;
     let mut wanted = vec![issued.secret(&maker)?];
     let mut plan = Plan { renewal: Some(issued.renewal), notes: issued.notes, ..Plan::default() };
-    match validate::connector(spec, accepted, &gateway, *door, settings) {
+    match validate::connector(spec, accepted, &gateway, door, settings) {
         Ok(connector) => {
             let deployment = deployment::deployment(&maker, &connector)?;
             wanted.push(Wanted::Object(Kind::Deployment, deployment));

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use portcullis_api::condition::{ConditionType, Reason};
 use portcullis_api::{Connection, ProbeStatus, Tunnel, TunnelStatus};
 use portcullis_contract::control::Probe;
-use portcullis_contract::snapshot;
+use portcullis_contract::snapshot::{self, TunnelProtocol};
 
 use super::observe::Observed;
 use crate::children::apply::Failure;
@@ -110,7 +110,14 @@ fn accepted_verdict(accepted: &snapshot::Tunnel, outcome: &Outcome) -> Verdict {
     let messages: Vec<_> = failures.iter().map(|failure| failure.message.as_str()).collect();
     match failures.first() {
         Some(failure) => Verdict::no(kind, failure.reason, messages.join("; ")),
-        None => Verdict::yes(kind, Reason::Accepted, format!("It holds {}", accepted.hostnames.join(", "))),
+        None => Verdict::yes(kind, Reason::Accepted, format!("It holds {}", holdings(accepted))),
+    }
+}
+
+fn holdings(accepted: &snapshot::Tunnel) -> String {
+    match accepted.port {
+        Some(port) => format!("port {port}"),
+        None => accepted.hostnames.join(", "),
     }
 }
 
@@ -258,7 +265,12 @@ fn reachable(
             ),
         );
     }
-    Verdict::yes(kind, Reason::Reachable, "The endpoint answers through the public name")
+    let found = match accepted.protocol {
+        TunnelProtocol::Http => "The endpoint answers through the public name",
+        TunnelProtocol::Tls => "The endpoint accepts connections for the public name",
+        TunnelProtocol::Tcp => "The endpoint accepts connections for the port",
+    };
+    Verdict::yes(kind, Reason::Reachable, found)
 }
 
 fn hop(name: &str) -> &str {
@@ -292,11 +304,15 @@ fn ready(accepted: &snapshot::Tunnel, verdicts: &[Verdict]) -> Verdict {
 }
 
 fn url(accepted: &snapshot::Tunnel, observed: &Observed) -> Option<String> {
-    let door = observed.door?;
+    let door = observed.door.as_ref()?;
+    if let Some(port) = accepted.port {
+        return Some(format!("tcp://{}:{port}", door.domain));
+    }
     let name = accepted.hostnames.first()?;
+    let scheme = if accepted.protocol == TunnelProtocol::Tls { "tls" } else { "https" };
     // In front of a gateway without TLS stands a proxy that has it.
     let is_plain = door.port == 443 || !door.tls;
-    Some(if is_plain { format!("https://{name}") } else { format!("https://{name}:{}", door.port) })
+    Some(if is_plain { format!("{scheme}://{name}") } else { format!("{scheme}://{name}:{}", door.port) })
 }
 
 fn connections(previous: &TunnelStatus, observed: &Observed) -> Vec<Connection> {

@@ -221,7 +221,7 @@ fn observed(tunnel: &Arc<Tunnel>, probe: Option<Probe>) -> Observed {
         replicas: vec![("door-0".to_owned(), true)],
         evidence: vec![("door-0".to_owned(), Arc::new(evidence))],
         settling: false,
-        door: Some(Door { port: 443, tls: true }),
+        door: Some(Door { port: 443, tls: true, domain: "t.example.com".to_owned() }),
         children: BTreeMap::new(),
         settled: BTreeMap::new(),
         pods: BTreeMap::new(),
