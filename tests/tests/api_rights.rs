@@ -83,7 +83,7 @@ async fn the_rights_of_the_manifest_are_enough_for_a_whole_life_and_none_of_them
     let (wide, own) = manifest();
     grant(&client, &namespace, &wide, &own).await;
     let operator = operator(&namespace).await;
-    let born = "{clients: [{name: alice}, {name: bob}], tunnels: {domain: t.example.com}}";
+    let born = "{clients: [{name: alice}, {name: bob}], tunnels: {domain: t.example.com, allowedNamespaces: {from: Selector, selector: {}}}}";
     apply(&client, &namespace, "door", born).await.unwrap();
     ready_pod(&client, &namespace, "door", "door-1").await;
     until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
@@ -95,6 +95,7 @@ async fn the_rights_of_the_manifest_are_enough_for_a_whole_life_and_none_of_them
     tunnel::apply(&client, &namespace, "web", web).await;
     until_child(&client, &namespace, Kind::Deployment, "web-connector", |it| it.is_some()).await;
     tunnel::until(&client, &namespace, "web", ["Accepted", "True", "Accepted"]).await;
+    until_child(&client, &namespace, Kind::PodDisruptionBudget, "web-connector", |it| it.is_some()).await;
     apply(&client, &namespace, "door", SPEC).await.unwrap();
     until_child(&client, &namespace, Kind::Secret, "door-client-bob", |it| it.is_none()).await;
     for (kind, name) in [

@@ -1,16 +1,17 @@
 //! Tunnels and the operator, against a real API server; what replicas say is said by hand.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Client;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use portcullis_api::Tunnel;
 use portcullis_contract::control::{Connection, Probe, TunnelReport};
 use portcullis_tests::operator::Operator;
 use portcullis_tests::replica::{Credentials, Replica, ready_pod};
 use portcullis_tests::tunnel::{apply as apply_tunnel, condition, until};
 use portcullis_tests::{apply, client, is, namespace};
+use serde_json::json;
 
 const SPEC: &str = "{clients: [{name: alice}], tunnels: {domain: t.example.com}}";
 
@@ -25,6 +26,7 @@ fn report(tunnel: &Tunnel, namespace: &str, hop: &str) -> TunnelReport {
         remote_address: "192.0.2.7".into(),
         transport: "tls".into(),
         since_ms: 1_700_000_000_000,
+        round_trip_us: 1840,
         version: "test".into(),
         ..Connection::default()
     };
@@ -88,6 +90,8 @@ async fn a_tunnel_is_programmed_connected_reachable_and_ready_by_what_replicas_s
     let ready = until(&client, &namespace, "web", ["Ready", "True", "Ready"]).await.status.unwrap();
     assert_eq!((ready.connected, ready.time_to_first_byte.as_deref()), (1, Some("0.7s")));
     assert_eq!(ready.connections[0].replica, "door-1");
+    assert_eq!(ready.connections[0].round_trip.as_deref(), Some("1.8ms"));
+    assert_eq!(ready.last_probe.unwrap().latency.as_deref(), Some("3.0ms"));
     portcullis_tests::until(&client, &namespace, "door", |gateway| {
         let tunnels = gateway.status.as_ref().and_then(|status| status.tunnels);
         tunnels.is_some_and(|it| (it.total, it.connected) == (1, 1))
@@ -165,7 +169,8 @@ async fn a_port_that_a_tunnel_holds_is_a_port_of_the_service_until_it_is_release
     let accepted = until(&client, &namespace, "ssh", ["Accepted", "True", "Accepted"]).await;
     assert_eq!(accepted.status.unwrap().url.as_deref(), Some("tcp://t.example.com:20022"));
     let served = loop {
-        let read = replica.serve_next().await;
+        let (told, read) = replica.snapshot().await;
+        replica.acknowledge(&told.version, &read.server_fingerprint).await;
         let tunnels = read.tunnels.unwrap().tunnels;
         if !tunnels.is_empty() {
             break tunnels;
@@ -197,6 +202,28 @@ async fn a_port_that_a_tunnel_holds_is_a_port_of_the_service_until_it_is_release
         api.delete(name, &DeleteParams::default()).await.unwrap();
     }
     until_service(&services, |it| port_of(it).is_none()).await;
+}
+
+#[tokio::test]
+async fn labels_of_a_namespace_let_its_tunnels_in_and_out_at_once() {
+    let (client, namespace, _operator, _replica) = door().await;
+    let selecting = "{clients: [{name: alice}], tunnels: {domain: t.example.com, allowedNamespaces: {from: Selector, selector: {matchLabels: {tunnels: allowed}}}}}";
+    apply(&client, &namespace, "door", selecting).await.unwrap();
+    apply_tunnel(&client, &namespace, "web", &open(", label: web")).await;
+    let refused = until(&client, &namespace, "web", ["Accepted", "False", "NotAllowed"]).await;
+    let message = &condition(&refused, "Accepted").unwrap().message;
+    assert!(message.contains("tunnels=allowed"), "{message}");
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    for (label, expected) in [
+        (json!("allowed"), ["Accepted", "True", "Accepted"]),
+        (json!("no-more"), ["Accepted", "False", "NotAllowed"]),
+        (json!("allowed"), ["Accepted", "True", "Accepted"]),
+        (json!(null), ["Accepted", "False", "NotAllowed"]),
+    ] {
+        let label = json!({ "metadata": { "labels": { "tunnels": label } } });
+        namespaces.patch(&namespace, &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
+        until(&client, &namespace, "web", expected).await;
+    }
 }
 
 /// Waits until the Gateway's Service is like this.

@@ -1,11 +1,12 @@
 //! Public names of a Gateway, for services elsewhere.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Lets Tunnels answer on public names of this Gateway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tunnels {
     /// Names below this one are public: no client certificate is asked for there.
@@ -57,11 +58,15 @@ pub struct SecretRef {
 }
 
 /// Whose Tunnels are accepted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)").message("selector and from: Selector need each other: write the labels of the namespaces, such as selector: {matchLabels: {team: shop}}"))]
 pub struct AllowedNamespaces {
     /// Which namespaces.
     #[serde(default)]
     pub from: NamespacesFrom,
+    /// Labels of the namespaces, with from: Selector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
 }
 
 /// Which namespaces.
@@ -72,6 +77,8 @@ pub enum NamespacesFrom {
     Same,
     /// Every one.
     All,
+    /// Those whose labels selector selects.
+    Selector,
 }
 
 fn thousand() -> i32 {

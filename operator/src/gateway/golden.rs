@@ -21,7 +21,7 @@ use crate::control::surroundings::{Keys, Surroundings};
 use crate::moment;
 use crate::settings::Settings;
 use crate::tunnel::claims::Claims;
-use crate::world::{Child, Content, Key, Kind, Pod};
+use crate::world::{Child, Content, Key, Kind, Namespaces, Pod};
 
 mod shown;
 
@@ -90,7 +90,8 @@ fn run(case: Case) -> Value {
     let services = case.services.into_iter().map(|(name, ports)| (name, Some(ports))).collect();
     let mut observed = surroundings(services);
     let tunnels: Vec<_> = case.tunnels.into_iter().map(Arc::new).collect();
-    observed.claims = Some(Arc::new(Claims::of(&Key::of(&gateway), Some(&gateway), &tunnels)));
+    observed.claims =
+        Some(Arc::new(Claims::of(&Key::of(&gateway), Some(&gateway), &tunnels, &Namespaces::default())));
     if let Some(ago) = &case.carried_out {
         let ago: kube::core::Duration = ago.parse().unwrap();
         let then = NOW - Duration::try_from(std::time::Duration::from(ago)).unwrap();

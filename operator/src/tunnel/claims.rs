@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::ResourceExt as _;
 use portcullis_api::condition::Reason;
-use portcullis_api::{Gateway, NamespacesFrom, Protocol, Tunnel, VisitorAuth};
+use portcullis_api::{Gateway, Protocol, Tunnel, VisitorAuth};
 use portcullis_contract::endpoint::{Endpoint, Scheme};
 use portcullis_contract::hostname::Hostname;
 use portcullis_contract::snapshot::{
@@ -15,8 +15,9 @@ use portcullis_contract::snapshot::{
 
 use super::words;
 use crate::gateway::validate::Rejected;
-use crate::world::{Key, World};
+use crate::world::{Key, Namespaces, World};
 
+mod namespaces;
 mod ports;
 
 /// How many generated names are tried.
@@ -37,7 +38,12 @@ pub struct Claims {
 
 impl Claims {
     /// Decides over these Tunnels. None of them is accepted without a Gateway.
-    pub fn of(key: &Key, gateway: Option<&Gateway>, tunnels: &[Arc<Tunnel>]) -> Self {
+    pub fn of(
+        key: &Key,
+        gateway: Option<&Gateway>,
+        tunnels: &[Arc<Tunnel>],
+        namespaces: &Namespaces,
+    ) -> Self {
         let mut claims = Self::default();
         let mut held = Held::default();
         let (mut room, mut deep) = (ROOM, DEEP_NAMES);
@@ -53,7 +59,7 @@ impl Claims {
                     Reason::GatewayNotFound,
                     format!("there is no Gateway {key}: apply it, or correct spec.gatewayRef"),
                 )),
-                Some(gateway) => accept(key, gateway, tunnel, &held, claims.order.len()),
+                Some(gateway) => accept(key, gateway, tunnel, namespaces, &held, claims.order.len()),
             };
             let verdict = verdict.and_then(|accepted| fit(key, &domain, accepted, &mut room, &mut deep));
             if let Ok(accepted) = &verdict {
@@ -108,7 +114,12 @@ impl Decided {
         if let Some((_, claims)) = known.filter(|(of, _)| *of == revision) {
             return claims;
         }
-        let claims = Arc::new(Claims::of(key, world.gateway(key).as_deref(), &world.tunnels_of(key)));
+        let claims = Arc::new(Claims::of(
+            key,
+            world.gateway(key).as_deref(),
+            &world.tunnels_of(key),
+            &world.namespaces(),
+        ));
         let mut decided = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         decided.insert(key.clone(), (revision, claims.clone()));
         claims
@@ -155,6 +166,7 @@ fn accept(
     key: &Key,
     gateway: &Gateway,
     tunnel: &Tunnel,
+    namespaces: &Namespaces,
     held: &Held,
     accepted: usize,
 ) -> Result<snapshot::Tunnel, Rejected> {
@@ -165,14 +177,7 @@ fn accept(
         ));
     };
     let namespace = tunnel.namespace().unwrap_or_default();
-    if tunnels.allowed_namespaces.from == NamespacesFrom::Same && namespace != key.namespace {
-        return Err(rejected(
-            Reason::NotAllowed,
-            format!(
-                "Gateway {key} takes Tunnels of its own namespace only: move the Tunnel there, or set the Gateway's spec.tunnels.allowedNamespaces.from to All"
-            ),
-        ));
-    }
+    namespaces::allowed(key, tunnels, tunnel, namespaces)?;
     let invalid = |message: String| rejected(Reason::Invalid, message);
     let domain: Hostname = tunnels
         .domain

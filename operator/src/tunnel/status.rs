@@ -5,10 +5,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use portcullis_api::condition::{ConditionType, Reason};
 use portcullis_api::{Connection, ProbeStatus, Tunnel, TunnelStatus};
-use portcullis_contract::control::Probe;
+use portcullis_contract::control::{self, Probe};
 use portcullis_contract::snapshot::{self, TunnelProtocol};
 
 use super::observe::Observed;
+use super::took;
 use crate::children::apply::Failure;
 use crate::gateway::status::{Verdict, condition};
 use crate::gateway::validate::Rejected;
@@ -319,6 +320,7 @@ fn connections(previous: &TunnelStatus, observed: &Observed) -> Vec<Connection> 
     let mut connections: Vec<Connection> = Vec::new();
     for (pod, evidence) in &observed.evidence {
         connections.extend(evidence.connections.iter().map(|it| Connection {
+            round_trip: took::steady(round_trip(previous, pod, it), it.round_trip_us),
             connector: it.connector.clone(),
             replica: pod.clone(),
             identity: it.identity.clone(),
@@ -337,6 +339,13 @@ fn connections(previous: &TunnelStatus, observed: &Observed) -> Vec<Connection> 
     connections
 }
 
+/// What was shown of a connection before.
+fn round_trip<'a>(previous: &'a TunnelStatus, pod: &str, now: &control::Connection) -> Option<&'a str> {
+    let since = text(now.since_ms);
+    let is_it = |it: &&Connection| it.connector == now.connector && it.replica == pod && it.since == since;
+    previous.connections.iter().find(is_it)?.round_trip.as_deref()
+}
+
 /// The time of a probe that found the same is written anew every few minutes only.
 fn last_probe(previous: &TunnelStatus, probe: Option<(String, Probe)>) -> Option<ProbeStatus> {
     let Some((replica, probe)) = probe else { return previous.last_probe.clone() };
@@ -344,6 +353,7 @@ fn last_probe(previous: &TunnelStatus, probe: Option<(String, Probe)>) -> Option
     let found = ProbeStatus {
         time: text(probe.at_ms),
         passed: probe.passed,
+        latency: took::text(probe.latency_us),
         hop: nonempty(probe.hop),
         message: nonempty(probe.message),
         replica,
