@@ -24,7 +24,7 @@ pub use gateway::{Gateway, GatewaySpec, LogLevel};
 pub use tunnel::access::{TunnelAccess, VisitorAuth};
 pub use tunnel::connector::Connector;
 pub use tunnel::status::{Connection, ProbeStatus, TunnelStatus};
-pub use tunnel::upstream::Upstream;
+pub use tunnel::upstream::{Upstream, UpstreamTls};
 pub use tunnel::{GatewayRef, Protocol, Tunnel, TunnelSpec};
 
 /// API group of every resource here.

@@ -55,6 +55,8 @@ pub mod upstream;
         .message("an endpoint that is tcp:// needs protocol TLS or TCP; for HTTP write http://, https:// or h2c://"),
     validation = Rule::new("self.protocol == 'HTTP' || self.endpoint.startsWith('tcp://') || !self.endpoint.contains('://')")
         .message("with protocol TLS and TCP the endpoint is tcp://HOST:PORT, such as tcp://localhost:5432"),
+    validation = Rule::new("!has(self.upstream.tls) || self.endpoint.startsWith('https://')")
+        .message("upstream.tls is for an endpoint that is https://; write https://HOST:PORT, or leave tls out"),
     validation = Rule::new("self.protocol == 'HTTP' || self.access.auth == 'None'")
         .message("visitors who speak no HTTP cannot say who they are: write access: {auth: None}, and sourceCIDRs to say where they may come from"),
     validation = Rule::new("self.protocol == 'HTTP' || (!has(self.access.requires) && !has(self.access.methods) && !has(self.access.pathPrefixes))")

@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod credentials;
 mod dial;
+mod endpoint_tls;
 mod health;
 mod links;
 mod raw;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use credentials::Credentials;
+pub use endpoint_tls::EndpointTls;
 pub use settings::{Error, Settings};
 
 use links::Links;

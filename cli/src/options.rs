@@ -72,7 +72,8 @@ pub struct TunnelRun {
     )]
     pub endpoints: Vec<Endpoint>,
 
-    /// Roots that an https endpoint is checked against, PEM. Without it, the public ones.
+    /// Roots that an https endpoint is checked against, PEM, whatever the Tunnel's spec.upstream.tls says. Without it, as
+    /// that says, or else the public ones.
     #[arg(long, env = "PORTCULLIS_ENDPOINT_CA", value_name = "FILE")]
     pub endpoint_ca: Option<PathBuf>,
 

@@ -277,11 +277,29 @@ pub struct Upstream {
     pub connect_timeout_ms: u64,
     /// How long the response's header may take, in milliseconds. 0: as long as it takes.
     pub response_timeout_ms: u64,
+    /// How TLS to an endpoint that is `https://` is checked, where not as public servers are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
+}
+
+/// How TLS to an endpoint is checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamTls {
+    /// The name that it is asked for and that its certificate must have. None: the endpoint's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Roots that its certificate is checked against, PEM. None: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
+    /// Nothing is checked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_skip_verify: bool,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { host_header: None, connect_timeout_ms: 5_000, response_timeout_ms: 0 }
+        Self { host_header: None, connect_timeout_ms: 5_000, response_timeout_ms: 0, tls: None }
     }
 }
 

@@ -6,49 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_contract::snapshot::{self, RateLimit};
-use rustls::ServerConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_rustls::TlsConnector;
 
 use crate::support::tunnel::{
     Connector, WEB, get, http, http2, on_port, passed_on, plan, proved_door, tcp, told, tunnel, visit,
 };
-use crate::support::{Backend, Door, eventually, pki, port_of, soon};
-
-/// A server that does the same with each of its connections, until dropped.
-struct Endpoint {
-    address: SocketAddr,
-    _task: AbortOnDropHandle<()>,
-}
-
-impl Endpoint {
-    async fn new<F: Future<Output = ()> + Send + 'static>(
-        serve: impl Fn(TcpStream) -> F + Send + 'static,
-    ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream));
-            }
-        });
-        Self { address, _task: AbortOnDropHandle::new(task) }
-    }
-
-    /// Sends back what it gets.
-    async fn echo() -> Self {
-        Self::new(|mut stream| async move {
-            let (mut read, mut write) = stream.split();
-            if tokio::io::copy(&mut read, &mut write).await.is_ok() {
-                let _ = write.shutdown().await;
-            }
-        })
-        .await
-    }
-}
+use crate::support::{Backend, Door, Endpoint, eventually, pki, port_of, soon};
 
 /// A port that is free, and will be the tunnel's.
 fn free_port() -> u16 {
@@ -79,21 +45,10 @@ async fn on_a_port(endpoint: &Endpoint) -> (Door, u16, Connector) {
 async fn a_visitor_of_a_tls_tunnel_shakes_hands_with_the_endpoint_itself() {
     let authority = pki::authority("endpoint");
     let shown = pki::server(&authority);
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(pki::chain(&shown), pki::key(&shown))
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let endpoint = Endpoint::new(move |stream| {
-        let acceptor = acceptor.clone();
-        async move {
-            let stream = acceptor.accept(stream).await.unwrap();
-            let (mut read, mut write) = tokio::io::split(stream);
-            let _ = tokio::io::copy(&mut read, &mut write).await;
-            let _ = write.shutdown().await;
-        }
+    let endpoint = Endpoint::with_tls(&shown, |stream| async move {
+        let (mut read, mut write) = tokio::io::split(stream);
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+        let _ = write.shutdown().await;
     })
     .await;
     let web = Backend::echo().await;

@@ -7,7 +7,8 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper_util::rt::TokioIo;
-use portcullis_contract::snapshot::{Auth, RateLimit};
+use portcullis_cli::connector::EndpointTls;
+use portcullis_contract::snapshot::{Auth, RateLimit, UpstreamTls};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,7 +19,7 @@ use crate::support::tunnel::{
     Connector, WEB, answers, certificate, get, http, http1, http2, plan, proved_door, settings, tls, told,
     tunnel, visit,
 };
-use crate::support::{Backend, Seen, body, eventually, pki, request, soon};
+use crate::support::{Backend, Endpoint, Seen, body, eventually, pki, request, soon};
 
 /// What `to_own` and the like need: a gateway, an echo, and a connector between.
 async fn web() -> (crate::support::Door, Backend, Connector) {
@@ -592,4 +593,65 @@ async fn where_only_http_passes_a_connector_comes_through_a_websocket() {
     let mut nobody = request("/_connect");
     nobody.headers_mut().insert("upgrade", "websocket".parse().unwrap());
     assert_eq!(door.http1_of(&dev).await.ask(nobody).await.status, 403);
+}
+
+#[tokio::test]
+async fn an_https_endpoint_is_believed_as_the_tunnel_says_unless_the_connector_has_roots_of_its_own() {
+    let (authority, other) = (pki::authority("endpoint"), pki::authority("other"));
+    // Answers with the name that it was asked for.
+    let endpoint = Endpoint::with_tls(&pki::server(&authority), |mut stream| async move {
+        let name = stream.get_ref().1.server_name().unwrap_or_default().to_owned();
+        let mut head = [0; 1024];
+        let _ = stream.read(&mut head).await;
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{name}", name.len());
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    })
+    .await;
+    let address = format!("https://localhost:{}", endpoint.address.port());
+    let tls = |server_name: Option<&str>, ca: Option<&str>, insecure| UpstreamTls {
+        server_name: server_name.map(str::to_owned),
+        ca_bundle: ca.map(str::to_owned),
+        insecure_skip_verify: insecure,
+    };
+    let (pem, others) = (Some(authority.certificate_pem.as_str()), Some(other.certificate_pem.as_str()));
+    let own = |authority| EndpointTls::new(Some(pki::roots(authority)));
+    for (why, said, trusted, answer) in [
+        ("public roots", None, EndpointTls::new(None), None),
+        ("the tunnel's roots", Some(tls(None, pem, false)), EndpointTls::new(None), Some("localhost")),
+        ("others of it", Some(tls(None, others, false)), EndpointTls::new(None), None),
+        (
+            "by name",
+            Some(tls(Some("a.t.example.com"), pem, false)),
+            EndpointTls::new(None),
+            Some("a.t.example.com"),
+        ),
+        ("by another's name", Some(tls(Some("a.example.org"), pem, false)), EndpointTls::new(None), None),
+        (
+            "unverified",
+            Some(tls(Some("a.example.org"), None, true)),
+            EndpointTls::new(None),
+            Some("a.example.org"),
+        ),
+        ("own roots", None, own(&authority), Some("localhost")),
+        ("own roots before the tunnel's", Some(tls(None, pem, false)), own(&other), None),
+        ("own roots, whatever is said", Some(tls(None, None, true)), own(&other), None),
+    ] {
+        let mut web = tunnel("web", &address);
+        web.upstream.tls = said;
+        let door = plan(vec![web]).start().await;
+        let shown = certificate(&door.client_ca, "web");
+        let (mut settings, directory) = settings(&door, "web", &address, &shown).await;
+        settings.endpoint_tls = trusted;
+        let _connector = Connector::run(settings, directory);
+        door.counted("portcullis_gateway_connectors", 1.0).await;
+        let found = visit(&door, WEB, "/").await;
+        if let Some(name) = answer {
+            assert_eq!((found.status.as_u16(), found.text.as_str()), (200, name), "{why}");
+            continue;
+        }
+        assert_eq!(found.status, 502, "{why}: {}", found.text);
+        assert!(found.text.contains("upstream.tls.caBundle"), "{why}: {}", found.text);
+    }
 }

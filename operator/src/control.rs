@@ -143,6 +143,7 @@ impl Control {
             return None;
         }
         let before = said.evidence.get(&uid).cloned().unwrap_or_default();
+        let evidence = evidence.settled(&before);
         if *before == evidence {
             return None;
         }

@@ -20,6 +20,8 @@ pub const RAW: &str = "/portcullis.tunnel.v1/raw";
 pub enum Fault {
     /// No connection: refused, no route, its name does not resolve.
     Unreachable,
+    /// Its certificate is not believed.
+    Untrusted,
     /// The connection took longer than it may.
     ConnectTimeout,
     /// The response's header took longer than it may.
@@ -33,8 +35,9 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Unreachable,
+        Self::Untrusted,
         Self::ConnectTimeout,
         Self::HeaderTimeout,
         Self::Broken,
@@ -46,6 +49,7 @@ impl Fault {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
+            Self::Untrusted => "untrusted",
             Self::ConnectTimeout => "connect-timeout",
             Self::HeaderTimeout => "header-timeout",
             Self::Broken => "broken",

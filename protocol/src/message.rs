@@ -27,6 +27,11 @@ impl From<Malformed> for io::Error {
     }
 }
 
+/// Whether the other side would read a message of this length, with something around it.
+pub fn fits(message: &impl Message) -> bool {
+    message.encoded_len() + LENGTH * 2 <= MESSAGE
+}
+
 /// A message with its length before it.
 pub fn encode(message: &impl Message) -> Bytes {
     let length = message.encoded_len();

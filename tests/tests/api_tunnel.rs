@@ -186,8 +186,8 @@ async fn a_port_that_a_tunnel_holds_is_a_port_of_the_service_until_it_is_release
     until_service(&services, |it| port_of(it) == Some((20_022, Some(IntOrString::Int(20_022))))).await;
     assert_eq!(deployments.get("door").await.unwrap().metadata.generation, before, "no pod is replaced");
 
-    apply_tunnel(&client, &namespace, "late", &tcp(20_022)).await;
-    let refused = until(&client, &namespace, "late", ["Accepted", "False", "PortConflict"]).await;
+    apply_tunnel(&client, &namespace, "tardy", &tcp(20_022)).await;
+    let refused = until(&client, &namespace, "tardy", ["Accepted", "False", "PortConflict"]).await;
     let message = &condition(&refused, "Accepted").unwrap().message;
     assert!(message.contains(&format!("Tunnel {namespace}/ssh")), "{message}");
     // What is as it should be is not written again.
@@ -198,7 +198,7 @@ async fn a_port_that_a_tunnel_holds_is_a_port_of_the_service_until_it_is_release
     assert!(writes.iter().filter(|write| write.contains("/services/door")).count() <= 2, "{writes:#?}");
 
     let api: Api<Tunnel> = Api::namespaced(client.clone(), &namespace);
-    for name in ["late", "ssh"] {
+    for name in ["tardy", "ssh"] {
         api.delete(name, &DeleteParams::default()).await.unwrap();
     }
     until_service(&services, |it| port_of(it).is_none()).await;

@@ -58,27 +58,16 @@ impl Credentials {
     }
 }
 
-/// How TLS to https endpoints is checked.
-pub(super) async fn endpoint_tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, Error> {
-    let roots = match ca {
-        Some(path) => roots(path).await?,
-        None => public_roots(),
-    };
-    let mut config = builder()?.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
+pub(super) fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
 }
 
-fn public_roots() -> RootCertStore {
+pub(super) fn public_roots() -> RootCertStore {
     RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
-async fn roots(path: &Path) -> Result<RootCertStore, Error> {
+pub(super) async fn roots(path: &Path) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
     for root in certificates(path).await? {
         store.add(root)?;

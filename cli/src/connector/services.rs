@@ -27,7 +27,7 @@ impl Services {
             let endpoints = offer.endpoints.iter().filter_map(|text| text.parse().ok()).collect();
             (offer.namespace.clone(), offer.name.clone(), endpoints)
         });
-        Self { allowed: allowed.collect(), forwarder: Forwarder::new(Arc::clone(&settings.endpoint_tls)) }
+        Self { allowed: allowed.collect(), forwarder: Forwarder::new(settings.endpoint_tls.clone()) }
     }
 
     /// Serves these from now on. What stays as it was keeps its connections.
@@ -49,8 +49,16 @@ impl Services {
             };
             let (tunnel, names) =
                 (format!("{}/{}", service.namespace, service.name), service.hostnames.join(", "));
-            tracing::info!(%tunnel, %endpoint, %names, "serving");
-            next.insert(service.uid.clone(), Arc::new(Upstream::new(service, &endpoint, &self.forwarder)));
+            let uid = service.uid.clone();
+            match Upstream::new(service, &endpoint, &self.forwarder) {
+                Ok(upstream) => {
+                    tracing::info!(%tunnel, %endpoint, %names, "serving");
+                    next.insert(uid, Arc::new(upstream));
+                }
+                Err(error) => {
+                    tracing::warn!(%tunnel, error, "upstream.tls cannot be used: requests for it are refused");
+                }
+            }
         }
         served.store(Arc::new(next));
     }

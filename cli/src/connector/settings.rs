@@ -3,15 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use portcullis_contract::endpoint::Endpoint;
 use portcullis_contract::tunnel::Offer;
-use rustls::ClientConfig;
 
-use super::credentials::{self, Credentials};
+use super::credentials::Credentials;
+use super::endpoint_tls::EndpointTls;
 use crate::options::TunnelRun;
 
 /// What a connector is told at its start.
@@ -28,7 +27,7 @@ pub struct Settings {
     /// What it would serve.
     pub offers: Vec<Offer>,
     /// How TLS to https endpoints is checked.
-    pub endpoint_tls: Arc<ClientConfig>,
+    pub endpoint_tls: EndpointTls,
     /// Through a WebSocket.
     pub websocket: bool,
     /// Where `/readyz` is.
@@ -86,7 +85,7 @@ impl Settings {
             id: id(),
             credentials,
             offers: vec![Offer { namespace, name, endpoints }],
-            endpoint_tls: credentials::endpoint_tls(run.endpoint_ca.as_deref()).await?,
+            endpoint_tls: EndpointTls::read(run.endpoint_ca.as_deref()).await?,
             websocket: run.websocket,
             health_listen: run.health_listen,
             drain: run.drain,

@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::body::Passing;
+use super::endpoint_tls::EndpointTls;
 
 /// How long a connection to an endpoint waits for the next request.
 const IDLE: Duration = Duration::from_mins(1);
@@ -38,11 +39,11 @@ pub(super) type Upload = EitherBody<Passing, http_body_util::Empty<bytes::Bytes>
 
 /// Makes clients of endpoints.
 pub(super) struct Forwarder {
-    tls: Arc<ClientConfig>,
+    tls: EndpointTls,
 }
 
 impl Forwarder {
-    pub(super) fn new(tls: Arc<ClientConfig>) -> Self {
+    pub(super) fn new(tls: EndpointTls) -> Self {
         Self { tls }
     }
 }
@@ -58,12 +59,22 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    pub(super) fn new(service: Service, endpoint: &Endpoint, forwarder: &Forwarder) -> Self {
+    pub(super) fn new(service: Service, endpoint: &Endpoint, forwarder: &Forwarder) -> Result<Self, String> {
+        let told = service.endpoint_tls.as_ref();
+        let tls = match endpoint.scheme {
+            Scheme::Https => {
+                let named = told.map(|told| told.server_name.as_str()).filter(|name| !name.is_empty());
+                let name = named.unwrap_or(&endpoint.host).to_owned();
+                let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
+                Some((forwarder.tls.config(told)?, name))
+            }
+            Scheme::Http | Scheme::H2c | Scheme::Tcp => None,
+        };
         let dial = Dial {
             host: endpoint.host.as_str().into(),
             port: endpoint.port,
             time: Duration::from_millis(u64::from(service.connect_timeout_ms.max(1))),
-            tls: (endpoint.scheme == Scheme::Https).then(|| Arc::clone(&forwarder.tls)),
+            tls,
         };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -76,7 +87,7 @@ impl Upstream {
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .build(dial.clone());
-        Self {
+        Ok(Self {
             scheme: endpoint.scheme,
             host_header: HeaderValue::try_from(&service.host_header).ok().filter(|it| !it.is_empty()),
             response_time: (service.response_timeout_ms > 0)
@@ -84,7 +95,7 @@ impl Upstream {
             dial,
             client,
             service,
-        }
+        })
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -141,8 +152,13 @@ impl Upstream {
                 tracing::debug!(%endpoint, %error, "no connection in time");
                 return Fault::ConnectTimeout;
             }
-            if error.is::<Unreachable>() {
-                return Fault::Unreachable;
+            if let Some(Unreachable(cause)) = error.downcast_ref() {
+                let of_tls = cause.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+                return match of_tls {
+                    Some(rustls::Error::InvalidCertificate(_)) => Fault::Untrusted,
+                    Some(_) => Fault::Broken,
+                    None => Fault::Unreachable,
+                };
             }
             source = error.source();
         }
@@ -161,7 +177,8 @@ struct Dial {
     host: Arc<str>,
     port: u16,
     time: Duration,
-    tls: Option<Arc<ClientConfig>>,
+    /// And the name that is asked for.
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 impl tower::Service<Uri> for Dial {
@@ -196,9 +213,8 @@ impl Dial {
 
     async fn open(&self) -> io::Result<Line> {
         let stream = self.tcp().await?;
-        let Some(tls) = &self.tls else { return Ok(Line::Plain(TokioIo::new(stream))) };
-        let name = ServerName::try_from(self.host.to_string()).map_err(io::Error::other)?;
-        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
+        let Some((tls, name)) = &self.tls else { return Ok(Line::Plain(TokioIo::new(stream))) };
+        let stream = TlsConnector::from(Arc::clone(tls)).connect(name.clone(), stream).await?;
         Ok(Line::Tls(Box::new(TokioIo::new(stream))))
     }
 }

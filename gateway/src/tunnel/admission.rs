@@ -9,10 +9,11 @@ use portcullis_contract::endpoint::Endpoint;
 use portcullis_contract::identity::{Holder, Identity};
 use portcullis_contract::rules::{Evidence, Role, Rule, Scope};
 use portcullis_contract::tunnel::refusal::Code;
-use portcullis_contract::tunnel::{Hello, Offer, Refusal, Service, Welcome};
+use portcullis_contract::tunnel::{EndpointTls, Hello, Offer, Refusal, Service, Welcome};
 use portcullis_protocol::VERSION;
 use portcullis_protocol::greeting::{self, refusal};
 use portcullis_protocol::limits::PATIENCE;
+use portcullis_protocol::message;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::names::{Tunnel, Tunnels};
@@ -106,6 +107,12 @@ async fn judge_in_time(hello: Hello, connection: &Connection) -> Result<(Admitte
         replicas: shared.replicas(),
         services,
     };
+    if !message::fits(&welcome) {
+        return Err(refusal(
+            Code::Endpoint,
+            "what is to be said of these tunnels is too long for one connection: offer fewer, or give them shorter upstream.tls.caBundles",
+        ));
+    }
     Ok((Admitted { hello, principal, evidence }, welcome))
 }
 
@@ -196,5 +203,10 @@ fn told(tunnel: &Tunnel) -> Service {
         host_header: tunnel.upstream.host_header.clone().unwrap_or_default(),
         connect_timeout_ms: milliseconds(tunnel.upstream.connect_timeout_ms),
         response_timeout_ms: milliseconds(tunnel.upstream.response_timeout_ms),
+        endpoint_tls: tunnel.upstream.tls.as_ref().map(|tls| EndpointTls {
+            server_name: tls.server_name.clone().unwrap_or_default(),
+            ca_pem: tls.ca_bundle.clone().unwrap_or_default(),
+            insecure_skip_verify: tls.insecure_skip_verify,
+        }),
     }
 }

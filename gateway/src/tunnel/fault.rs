@@ -44,7 +44,7 @@ impl TunnelFault {
             Self::Endpoint(Fault::NoUpgrade) => StatusCode::NOT_IMPLEMENTED,
             Self::Lost
             | Self::Peer
-            | Self::Endpoint(Fault::Unreachable | Fault::Broken | Fault::NotServed) => {
+            | Self::Endpoint(Fault::Unreachable | Fault::Untrusted | Fault::Broken | Fault::NotServed) => {
                 StatusCode::BAD_GATEWAY
             }
         }
@@ -70,6 +70,7 @@ impl TunnelFault {
             Self::Full => "This service is busy",
             Self::Lost | Self::Peer => "The connection to this service broke",
             Self::Endpoint(Fault::Unreachable) => "The service does not answer",
+            Self::Endpoint(Fault::Untrusted) => "The service shows a certificate that is not believed",
             Self::Endpoint(Fault::ConnectTimeout | Fault::HeaderTimeout) => {
                 "The service does not answer in time"
             }
@@ -93,6 +94,9 @@ impl TunnelFault {
             Self::Peer => "Another replica of the gateway has its connector and could not be reached. Try again.".into(),
             Self::Endpoint(Fault::Unreachable) => {
                 "Its connector is connected, and nothing accepts connections at the endpoint: start the service, or correct the Tunnel's endpoint.".into()
+            }
+            Self::Endpoint(Fault::Untrusted) => {
+                "Its connector is connected, and does not believe the certificate that the endpoint shows: write its root to the Tunnel's upstream.tls.caBundle, or the name in it to upstream.tls.serverName.".into()
             }
             Self::Endpoint(Fault::ConnectTimeout) => {
                 "Its connector is connected, and the endpoint accepts no connection within the connect timeout.".into()

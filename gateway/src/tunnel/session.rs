@@ -142,8 +142,11 @@ impl Session {
     }
 
     fn instruct(&self, told: Told) {
-        let message = message::encode(&Instruction { instruction: Some(told) });
-        if self.instructions.try_send(message).is_err() && !self.ended.is_cancelled() {
+        let instruction = Instruction { instruction: Some(told) };
+        // One that has become too long is refused, and told why, when it comes again.
+        let sent =
+            message::fits(&instruction) && self.instructions.try_send(message::encode(&instruction)).is_ok();
+        if !sent && !self.ended.is_cancelled() {
             tracing::warn!(connector = %self.facts.connector, "cut: the connector takes no instructions");
             self.ended.cancel();
         }

@@ -3,6 +3,7 @@
 pub(crate) mod backend;
 pub(crate) mod caller;
 pub(crate) mod door;
+pub(crate) mod endpoint;
 pub(crate) mod grpc;
 pub(crate) mod idp;
 pub(crate) mod operator;
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub(crate) use backend::{Backend, Seen};
 pub(crate) use caller::{Answer, body, request};
 pub(crate) use door::Door;
+pub(crate) use endpoint::Endpoint;
 
 /// Longer than anything here takes; a test that needs it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

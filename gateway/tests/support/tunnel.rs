@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_cli::connector::{Credentials, Settings};
+use portcullis_cli::connector::{Credentials, EndpointTls, Settings};
 use portcullis_contract::snapshot::{self, Auth, TunnelAccess, TunnelProtocol, Upstream};
 use portcullis_contract::tunnel::Offer;
 use portcullis_contract::{control, files};
@@ -110,7 +110,7 @@ pub(crate) async fn settings(door: &Door, name: &str, endpoint: &str, shown: &Le
             name: name.to_owned(),
             endpoints: vec![endpoint.to_owned()],
         }],
-        endpoint_tls: Arc::new(pki::client_config(&door.server_ca, None, "http/1.1")),
+        endpoint_tls: EndpointTls::new(None),
         websocket: false,
         health_listen: None,
         drain: Duration::from_secs(5),

@@ -2,6 +2,7 @@
 
 use portcullis_contract::control::{Connection, Probe, TunnelReport};
 
+use crate::tunnel::took;
 use crate::world::Key;
 
 /// Connections of one tunnel that are kept of one replica.
@@ -33,8 +34,7 @@ impl From<TunnelReport> for Evidence {
             remote_address: short(it.remote_address),
             transport: short(it.transport),
             version: short(it.version),
-            // It moves with every measurement.
-            round_trip_us: 0,
+            round_trip_us: it.round_trip_us,
             since_ms: it.since_ms,
         };
         let probe = said.probe.map(|it| Probe {
@@ -48,5 +48,22 @@ impl From<TunnelReport> for Evidence {
             probe,
             carried: said.carried,
         }
+    }
+}
+
+impl Evidence {
+    /// Round trips move with every measurement: what has not moved far is no news.
+    #[must_use]
+    pub fn settled(mut self, before: &Self) -> Self {
+        for it in &mut self.connections {
+            let is_it =
+                |known: &&Connection| (&known.connector, known.since_ms) == (&it.connector, it.since_ms);
+            if let Some(known) = before.connections.iter().find(is_it)
+                && !took::has_moved(known.round_trip_us, it.round_trip_us)
+            {
+                it.round_trip_us = known.round_trip_us;
+            }
+        }
+        self
     }
 }

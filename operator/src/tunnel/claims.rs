@@ -10,8 +10,11 @@ use portcullis_api::{Gateway, Protocol, Tunnel, VisitorAuth};
 use portcullis_contract::endpoint::{Endpoint, Scheme};
 use portcullis_contract::hostname::Hostname;
 use portcullis_contract::snapshot::{
-    self, Auth, RateLimit, Requirement, TunnelAccess, TunnelProtocol, Upstream,
+    self, Auth, RateLimit, Requirement, TunnelAccess, TunnelProtocol, Upstream, UpstreamTls,
 };
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use super::words;
 use crate::gateway::validate::Rejected;
@@ -283,11 +286,33 @@ fn hostnames(tunnel: &Tunnel, domain: &Hostname, held: &Held) -> Result<Vec<Host
 
 fn upstream(tunnel: &Tunnel) -> Result<Upstream, Rejected> {
     let spec = &tunnel.spec.upstream;
+    let tls = spec.tls.as_ref().map(|tls| {
+        if let Some(pem) = &tls.ca_bundle {
+            roots(pem).map_err(|why| {
+                rejected(Reason::Invalid, format!("spec.upstream.tls.caBundle cannot be used: {why}"))
+            })?;
+        }
+        Ok(UpstreamTls {
+            server_name: tls.server_name.clone(),
+            ca_bundle: tls.ca_bundle.clone(),
+            insecure_skip_verify: tls.insecure_skip_verify,
+        })
+    });
     Ok(Upstream {
+        tls: tls.transpose()?,
         host_header: spec.host_header.clone(),
         connect_timeout_ms: milliseconds("spec.upstream.connectTimeout", &spec.connect_timeout)?,
         response_timeout_ms: milliseconds("spec.upstream.responseTimeout", &spec.response_timeout)?,
     })
+}
+
+/// Whether each certificate in it can be trusted, and there is one.
+fn roots(pem: &str) -> Result<(), String> {
+    let mut store = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        store.add(root.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+    }
+    if store.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(()) }
 }
 
 fn milliseconds(field: &str, text: &str) -> Result<u64, Rejected> {

@@ -14,11 +14,18 @@ pub fn text(micros: u32) -> Option<String> {
 /// not written for less.
 pub fn steady(before: Option<&str>, micros: u32) -> Option<String> {
     let known = before.and_then(|text| text.strip_suffix("ms")?.parse::<f64>().ok());
-    let shown = |known: f64| {
-        let (now, known) = (f64::from(micros), known.max(0.1) * 1000.0);
-        micros == 0 || (now <= known * 2.0 && now >= known / 2.0)
-    };
-    if known.is_some_and(shown) { before.map(str::to_owned) } else { text(micros) }
+    let holds = |known: f64| !is_far(known.max(0.1) * 1000.0, micros);
+    if known.is_some_and(holds) { before.map(str::to_owned) } else { text(micros) }
+}
+
+/// Whether a measurement has more than doubled or halved since. One that was not made has not.
+pub fn has_moved(before: u32, micros: u32) -> bool {
+    is_far(f64::from(before), micros)
+}
+
+fn is_far(before: f64, micros: u32) -> bool {
+    let now = f64::from(micros);
+    micros != 0 && (now > before * 2.0 || now < before / 2.0)
 }
 
 #[cfg(test)]
@@ -30,6 +37,21 @@ mod tests {
         let shown: Vec<_> = [0, 40, 1_840, 9_990, 12_600, 1_500_400].map(text).into_iter().collect();
         let expected = [None, Some("0.0ms"), Some("1.8ms"), Some("10.0ms"), Some("13ms"), Some("1500ms")];
         assert_eq!(shown.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_was_not_measured_has_not_moved() {
+        for (before, now, moved) in [
+            (0, 0, false),
+            (0, 1, true),
+            (5, 0, false),
+            (5, 10, false),
+            (5, 11, true),
+            (5, 3, false),
+            (5, 2, true),
+        ] {
+            assert_eq!(has_moved(before, now), moved, "{before} {now}");
+        }
     }
 
     #[test]
