@@ -67,3 +67,23 @@ impl Evidence {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_trip_that_has_not_moved_far_is_no_news() {
+        let said = |round_trip_us: u32, since_ms: i64| {
+            let connection =
+                Connection { connector: "c1".to_owned(), since_ms, round_trip_us, ..Connection::default() };
+            Evidence::from(TunnelReport { connections: vec![connection], ..TunnelReport::default() })
+        };
+        let before = said(1_000, 1);
+        assert_eq!(said(1_900, 1).settled(&before), before);
+        assert_eq!(said(0, 1).settled(&before), before);
+        assert_eq!(said(2_100, 1).settled(&before), said(2_100, 1));
+        // Another connection of that connector is measured by itself.
+        assert_eq!(said(1_900, 2).settled(&before), said(1_900, 2));
+    }
+}
