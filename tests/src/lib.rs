@@ -17,10 +17,12 @@ use tokio::sync::OnceCell;
 pub mod door;
 pub mod faults;
 pub mod operator;
+pub mod process;
 pub mod real;
 pub mod replica;
 pub mod settled;
 pub mod tunnel;
+pub mod visitor;
 
 /// Nothing here takes longer; where it does, something is wrong.
 pub const PATIENCE: Duration = Duration::from_mins(1);

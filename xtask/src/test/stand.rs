@@ -121,7 +121,7 @@ fn gathered(extent: Extent) -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
     let mut modules = vec![Module::Kubernetes, Module::Tools];
     if extent == Extent::Node {
-        modules.extend([Module::Helm, Module::Kstatus]);
+        modules.extend([Module::Helm, Module::Interop, Module::Kstatus]);
     }
     for module in modules {
         for program in fs::read_dir(module.programs()?).context("failed to read a folder of programs")? {
