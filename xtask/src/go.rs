@@ -23,6 +23,8 @@ pub(crate) enum Module {
     CoreDns,
     /// The chart's installer.
     Helm,
+    /// The one before it, which many use still; as `helm3`.
+    Helm3,
     /// The process that holds namespaces open.
     Pause,
     /// Clients and backends that nobody here wrote: `go-httpbin`, `grpcurl`, `grpc-health-probe`.
@@ -38,6 +40,7 @@ impl Module {
             Self::Etcd => "etcd",
             Self::CoreDns => "coredns",
             Self::Helm => "helm",
+            Self::Helm3 => "helm3",
             Self::Pause => "pause",
             Self::Tools => "tools",
             Self::Kstatus => "kstatus",
@@ -99,9 +102,15 @@ impl Module {
         if !child.wait().context("failed to wait for go")?.success() {
             bail!("go install of {} failed:\n{}", self.name(), command::tail(&last.join("\n"), 20));
         }
-        if self == Self::Etcd {
-            // its main package is called "server"
-            std::fs::rename(folder.join("server"), folder.join("etcd")).context("failed to rename etcd")?;
+        // named after a main package called "server", and like the other Helm
+        let renamed = match self {
+            Self::Etcd => Some(("server", "etcd")),
+            Self::Helm3 => Some(("helm", "helm3")),
+            _ => None,
+        };
+        if let Some((made, wanted)) = renamed {
+            std::fs::rename(folder.join(made), folder.join(wanted))
+                .with_context(|| format!("failed to rename {wanted}"))?;
         }
         step.done();
         Ok(())
