@@ -26,6 +26,11 @@ What values.schema.json cannot say in words, or cannot see: what a text must loo
 {{- include "portcullis.must" (list "clusterDomain" .Values.clusterDomain $name "a DNS name, such as cluster.local") }}
 {{- include "portcullis.must" (list "serviceAccount.name" .Values.serviceAccount.name (printf "^$|%s" $name) "the name of a ServiceAccount, such as portcullis-operator") }}
 {{- include "portcullis.must" (list "priorityClassName" .Values.priorityClassName (printf "^$|%s" $name) "the name of a PriorityClass, such as system-cluster-critical") }}
+{{- range $label := keys (include "portcullis.selector" . | fromYaml) }}
+{{- if hasKey $.Values.podLabels $label }}
+{{- fail (printf "podLabels: the operator's pods are found by %s: leave it out" $label) }}
+{{- end }}
+{{- end }}
 {{- $budget := .Values.podDisruptionBudget }}
 {{- $amount := `^([0-9]+|(100|[0-9]{1,2})%)$` }}
 {{- include "portcullis.must" (list "podDisruptionBudget.maxUnavailable" (toString $budget.maxUnavailable) $amount "a number such as 1, or a percentage such as 50%") }}
