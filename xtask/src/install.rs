@@ -118,7 +118,7 @@ impl Site {
     fn install_chart(&self, values: &Value) -> Result<()> {
         let mut helm = self.helm()?;
         helm.args(["upgrade", "--install", RELEASE]).arg(workspace::root().join(CHART));
-        helm.args(["--take-ownership", "--force-conflicts", "--values", "-"]);
+        helm.args(["--server-side=true", "--take-ownership", "--force-conflicts", "--values", "-"]);
         command::run_with_input(&mut helm, &values.to_string())
     }
 
