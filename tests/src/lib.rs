@@ -14,6 +14,7 @@ use portcullis_operator::world::Kind;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+pub mod chart;
 pub mod door;
 pub mod faults;
 pub mod operator;

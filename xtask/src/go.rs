@@ -23,6 +23,8 @@ pub(crate) enum Module {
     CoreDns,
     /// The chart's installer.
     Helm,
+    /// The one before it, which many use still; as `helm3`.
+    Helm3,
     /// The process that holds namespaces open.
     Pause,
     /// Clients and backends that nobody here wrote: `go-httpbin`, `grpcurl`, `grpc-health-probe`.
@@ -40,6 +42,7 @@ impl Module {
             Self::Etcd => "etcd",
             Self::CoreDns => "coredns",
             Self::Helm => "helm",
+            Self::Helm3 => "helm3",
             Self::Pause => "pause",
             Self::Tools => "tools",
             Self::Interop => "interop",
@@ -76,10 +79,11 @@ impl Module {
         Ok(format!("{}-{}", self.name(), cache::key(parts.iter().map(Vec::as_slice))))
     }
 
-    /// Main packages whose names say too little, and what their programs are called instead.
+    /// Main packages whose names say too little or are taken, and what their programs are called instead.
     const fn renamed(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Etcd => &[("server", "etcd")],
+            Self::Helm3 => &[("helm", "helm3")],
             Self::Interop => &[("server", "grpc-interop-server"), ("client", "grpc-interop-client")],
             _ => &[],
         }

@@ -101,8 +101,7 @@ impl Turns {
         shared.probes.retain(|uid| probed.contains_key(uid));
         for tunnel in probed.into_values() {
             if !self.all.get(&tunnel.uid).is_some_and(|turn| turn.tunnel.is_like(tunnel)) {
-                let turn =
-                    Turn { tunnel: Arc::clone(tunnel), due: Some(Instant::now()), pause: FIRST };
+                let turn = Turn { tunnel: Arc::clone(tunnel), due: Some(Instant::now()), pause: FIRST };
                 self.set(&tunnel.uid, turn);
             }
         }
