@@ -13,6 +13,7 @@ mod lifecycle;
 mod limits;
 mod matrix;
 mod own_services;
+mod passing;
 mod plaintext;
 mod streams;
 mod support;

@@ -152,6 +152,8 @@ fn tunnels(backend: u16, count: usize) -> Tunnels {
         namespace: TUNNELS.to_owned(),
         name: format!("t{number}"),
         uid: format!("uid-{number}"),
+        protocol: TunnelProtocol::Http,
+        port: None,
         hostnames: vec![hostname(number)],
         endpoint: endpoint(backend),
         upstream: Upstream::default(),
