@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use portcullis_contract::files;
 use portcullis_contract::snapshot::{
     Auth, Backend, Client, GatewayName, Match, Mode, Protocol, Snapshot, Target, Tunnel, TunnelAccess,
-    Tunnels, Upstream,
+    TunnelProtocol, Tunnels, Upstream,
 };
 use portcullis_pki::{
     Authority, AuthorityProfile, Leaf, LeafProfile, NameConstraints, RandomMint, Usage, issue_authority,
