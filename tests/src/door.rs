@@ -189,14 +189,14 @@ pub async fn kubectl(namespace: &str, arguments: &[&str], input: Option<&str>) -
 }
 
 /// Runs a program with this on its standard input; fails the test where it fails.
-async fn run(command: &mut Command, input: Option<&str>) -> String {
+pub async fn run(command: &mut Command, input: Option<&str>) -> String {
     let output = fed(command, input).await;
     assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
 /// Runs a program with this on its standard input.
-async fn fed(command: &mut Command, input: Option<&str>) -> Output {
+pub(crate) async fn fed(command: &mut Command, input: Option<&str>) -> Output {
     use tokio::io::AsyncWriteExt as _;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -14,13 +14,16 @@ use portcullis_operator::world::Kind;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+pub mod chart;
 pub mod door;
 pub mod faults;
 pub mod operator;
+pub mod process;
 pub mod real;
 pub mod replica;
 pub mod settled;
 pub mod tunnel;
+pub mod visitor;
 
 /// Nothing here takes longer; where it does, something is wrong.
 pub const PATIENCE: Duration = Duration::from_mins(1);

@@ -1,5 +1,4 @@
-//! The operator with exactly the rights of `manifests/operator.yaml`: they are enough, none is idle, and a missing one
-//! is told in words.
+//! The operator with exactly the rights of the chart: they are enough, none is idle, and a missing one is told in words.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +8,10 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Config};
 use portcullis_operator::clock::SystemClock;
+use portcullis_operator::options::Options;
 use portcullis_operator::world::Kind;
+use portcullis_tests::chart::{self, HELM};
+use portcullis_tests::door::{run, tool};
 use portcullis_tests::operator::Operator;
 use portcullis_tests::replica::{Credentials, Replica, ready_pod};
 use portcullis_tests::{apply, client, config, delete, is, message, namespace, tunnel, until, until_child};
@@ -19,11 +21,9 @@ const SPEC: &str = "clients: [{name: alice}]";
 
 /// The rules of the manifest: those for the whole cluster, and those for the operator's own namespace.
 fn manifest() -> (Vec<PolicyRule>, Vec<PolicyRule>) {
-    let text = include_str!("../../manifests/operator.yaml");
-    let documents = serde_norway::Deserializer::from_str(text);
-    let documents: Vec<Value> = documents.map(|it| serde::Deserialize::deserialize(it).unwrap()).collect();
+    let objects = chart::objects(include_str!("../../manifests/install.yaml"));
     let rules = |kind: &str| {
-        let found = documents.iter().find(|it| it["kind"] == kind).unwrap();
+        let found = chart::object(&objects, kind, "portcullis-operator");
         serde_json::from_value(found["rules"].clone()).unwrap()
     };
     (rules("ClusterRole"), rules("Role"))
@@ -69,11 +69,49 @@ fn without(rules: &[PolicyRule], verb: &str, resource: &str) -> Vec<PolicyRule> 
 
 /// An operator that is its ServiceAccount and nothing else.
 async fn operator(namespace: &str) -> Operator {
+    operator_of(namespace, namespace).await
+}
+
+/// The same, which looks after a namespace that may be another than its own.
+async fn operator_of(namespace: &str, watched: &str) -> Operator {
     let mut config: Config = config().await;
     config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:portcullis-operator"));
     config.auth_info.impersonate_groups =
         Some(vec!["system:serviceaccounts".to_owned(), "system:authenticated".to_owned()]);
-    Operator::start_as(config, namespace, |_| {}, Arc::default(), Arc::new(SystemClock))
+    let watch = |options: &mut Options| options.watch_namespaces = vec![watched.to_owned()];
+    Operator::start_as(config, namespace, watch, Arc::default(), Arc::new(SystemClock))
+}
+
+/// All that becomes of a Gateway and a Tunnel in a namespace, from their birth on; the operator may be in another one. The
+/// Gateway takes the Tunnels of these namespaces.
+async fn live(client: &Client, namespace: &str, operator: &Operator, its: &str, allowed: &str) {
+    let tunnels = format!("{{domain: t.example.com, allowedNamespaces: {allowed}}}");
+    let born = format!("{{clients: [{{name: alice}}, {{name: bob}}], tunnels: {tunnels}}}");
+    apply(client, namespace, "door", &born).await.unwrap();
+    ready_pod(client, namespace, "door", "door-1").await;
+    until(client, namespace, "door", is("CertificatesReady", "True", "Issued")).await;
+    let host = format!("portcullis-operator.{its}.svc");
+    let shows = Credentials { host, ..Credentials::of(client, namespace, "door").await };
+    let mut replica = Replica::attach(operator.control, &shows, "door-1").await.unwrap();
+    replica.serve_next().await;
+    until(client, namespace, "door", is("Ready", "True", "Ready")).await;
+    let web = "{gatewayRef: {name: door}, endpoint: 'web:80', access: {auth: None}, connector: {}}";
+    tunnel::apply(client, namespace, "web", web).await;
+    until_child(client, namespace, Kind::Deployment, "web-connector", |it| it.is_some()).await;
+    tunnel::until(client, namespace, "web", ["Accepted", "True", "Accepted"]).await;
+    until_child(client, namespace, Kind::PodDisruptionBudget, "web-connector", |it| it.is_some()).await;
+    apply(client, namespace, "door", SPEC).await.unwrap();
+    until_child(client, namespace, Kind::Secret, "door-client-bob", |it| it.is_none()).await;
+    for (kind, name) in [
+        (Kind::Secret, "door-server"),
+        (Kind::ConfigMap, "door-config"),
+        (Kind::Service, "door"),
+        (Kind::Deployment, "door"),
+        (Kind::PodDisruptionBudget, "door"),
+    ] {
+        delete(client, namespace, kind, name).await;
+        until_child(client, namespace, kind, name, |it| it.is_some()).await;
+    }
 }
 
 #[tokio::test]
@@ -83,31 +121,7 @@ async fn the_rights_of_the_manifest_are_enough_for_a_whole_life_and_none_of_them
     let (wide, own) = manifest();
     grant(&client, &namespace, &wide, &own).await;
     let operator = operator(&namespace).await;
-    let born = "{clients: [{name: alice}, {name: bob}], tunnels: {domain: t.example.com, allowedNamespaces: {from: Selector, selector: {}}}}";
-    apply(&client, &namespace, "door", born).await.unwrap();
-    ready_pod(&client, &namespace, "door", "door-1").await;
-    until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
-    let shows = Credentials::of(&client, &namespace, "door").await;
-    let mut replica = Replica::attach(operator.control, &shows, "door-1").await.unwrap();
-    replica.serve_next().await;
-    until(&client, &namespace, "door", is("Ready", "True", "Ready")).await;
-    let web = "{gatewayRef: {name: door}, endpoint: 'web:80', access: {auth: None}, connector: {}}";
-    tunnel::apply(&client, &namespace, "web", web).await;
-    until_child(&client, &namespace, Kind::Deployment, "web-connector", |it| it.is_some()).await;
-    tunnel::until(&client, &namespace, "web", ["Accepted", "True", "Accepted"]).await;
-    until_child(&client, &namespace, Kind::PodDisruptionBudget, "web-connector", |it| it.is_some()).await;
-    apply(&client, &namespace, "door", SPEC).await.unwrap();
-    until_child(&client, &namespace, Kind::Secret, "door-client-bob", |it| it.is_none()).await;
-    for (kind, name) in [
-        (Kind::Secret, "door-server"),
-        (Kind::ConfigMap, "door-config"),
-        (Kind::Service, "door"),
-        (Kind::Deployment, "door"),
-        (Kind::PodDisruptionBudget, "door"),
-    ] {
-        delete(&client, &namespace, kind, name).await;
-        until_child(&client, &namespace, kind, name, |it| it.is_some()).await;
-    }
+    live(&client, &namespace, &operator, &namespace, "{from: Selector, selector: {}}").await;
     // The lease is renewed, not only made.
     let lease = "coordination.k8s.io/leases".to_owned();
     let mut pace = tokio::time::interval(Duration::from_millis(100));
@@ -122,6 +136,26 @@ async fn the_rights_of_the_manifest_are_enough_for_a_whole_life_and_none_of_them
     let granted: BTreeSet<_> = wide.iter().chain(&own).flat_map(rights).collect();
     let idle: Vec<_> = granted.difference(&asked).filter(|right| !is_for_later(right)).collect();
     assert!(idle.is_empty(), "granted and never used: {idle:#?}");
+}
+
+#[tokio::test]
+async fn with_watch_namespaces_the_operator_lives_without_a_right_beyond_them() {
+    let client = client().await;
+    let (own, watched) = (namespace(&client).await, namespace(&client).await);
+    let values = format!("{{watchNamespaces: [{watched}], rbac: {{userRoles: false}}}}");
+    let rights = ["template", "portcullis", "--show-only", "templates/rbac.yaml"];
+    let rights = HELM.done(&own, &rights, &values).await;
+    let beyond: Vec<_> = chart::objects(&rights)
+        .into_iter()
+        .filter(|it| ![own.as_str(), &watched].map(Value::from).contains(&it["metadata"]["namespace"]))
+        .collect();
+    assert!(beyond.is_empty(), "{beyond:#?}");
+    run(tool("kubectl").args(["apply", "--server-side", "-f", "-"]), Some(&rights)).await;
+    let operator = operator_of(&own, &watched).await;
+    live(&client, &watched, &operator, &own, "{}").await;
+    let script = operator.script.clone();
+    operator.stop().await;
+    assert_eq!(script.forbidden(), Vec::<String>::new());
 }
 
 /// Every verb of a rule on each of its resources.

@@ -133,7 +133,9 @@ fn how_to_go_on(options: &Options) -> String {
     if let Some(context) = &options.context {
         return format!(
             "\ngo on:  kubectl --context {context} -n demo describe gateway door\n\
-             stop:   kubectl --context {context} delete -f {example} -f manifests/install.yaml"
+             stop:   kubectl --context {context} delete -f {example}\n\
+             \u{20}       helm --kube-context {context} -n portcullis-system uninstall portcullis\n\
+             \u{20}       kubectl --context {context} delete -f manifests/namespace.yaml -f crds"
         );
     }
     let name = if options.name == cli::DEFAULT { String::new() } else { format!(" --name {}", options.name) };

@@ -1,4 +1,4 @@
-//! `cargo xtask generate`: files that are made from code, written or compared.
+//! `cargo xtask generate`: files that are made from code or from the chart, written or compared.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,10 +9,17 @@ use clap::Args;
 
 use crate::{command, say, workspace};
 
-const HEAD: &str = "# Made by `cargo xtask generate` from api/; do not edit.\n";
-const INSTALL_HEAD: &str = "# Made by `cargo xtask generate` from api/ and manifests/operator.yaml; do not edit.\n# kubectl apply --server-side -f install.yaml\n";
+mod chart;
+mod values;
 
+/// Files by their path in the checkout.
+type Files = BTreeMap<PathBuf, String>;
+
+const HEAD: &str = "# Made by `cargo xtask generate` from api/; do not edit.\n";
 const METHODS_HEAD: &str = "<!-- Made by `cargo xtask generate` from proto/; do not edit. -->\n";
+
+/// Folders whose YAML files are a definition each.
+const DEFINITIONS: [&str; 2] = ["crds", chart::DEFINITIONS];
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -27,19 +34,22 @@ pub(crate) fn act(options: &Options) -> Result<()> {
     let definitions = printed("portcullis-api", "portcullis-crds")?;
     let methods = printed("portcullis-contract", "portcullis-methods")?;
     step.done();
-    let operator = workspace::root().join("manifests/operator.yaml");
-    let operator = match fs::read_to_string(&operator) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        read => Some(read.with_context(|| format!("failed to read {}", operator.display()))?),
-    };
-    let mut wanted = files(&definitions, operator.as_deref())?;
+    let mut wanted = files(&definitions)?;
     wanted.insert(PathBuf::from("docs/reference/methods.md"), format!("{METHODS_HEAD}{methods}"));
-    let drifted = drifted(workspace::root(), &wanted)?;
-    if drifted.is_empty() {
-        say::note(format!("        {} generated files are as they should be", wanted.len()));
-        return Ok(());
-    }
-    if options.check {
+    wanted.insert(PathBuf::from("docs/reference/values.md"), values::page()?);
+    let count = wanted.len();
+    settle(&wanted, options.check)?;
+    // What the chart makes of all that.
+    let rendered = chart::rendered()?;
+    settle(&rendered, options.check)?;
+    say::note(format!("        {} generated files are as they should be", count + rendered.len()));
+    Ok(())
+}
+
+/// Makes files what they should be, or says which are not.
+fn settle(wanted: &Files, check: bool) -> Result<()> {
+    let drifted = drifted(workspace::root(), wanted)?;
+    if check && !drifted.is_empty() {
         let names: Vec<_> = drifted.iter().map(|path| format!("  {}", path.display())).collect();
         bail!(
             "these files are not what the code makes; run `cargo xtask generate` and commit:\n{}",
@@ -60,10 +70,9 @@ fn printed(package: &str, program: &str) -> Result<String> {
     command::output(workspace::cargo().args(["run", "--quiet", "--package", package, "--bin", program]))
 }
 
-/// All files that are generated, by their path in the checkout.
-fn files(definitions: &str, operator: Option<&str>) -> Result<BTreeMap<PathBuf, String>> {
-    let mut files = BTreeMap::new();
-    let mut install = INSTALL_HEAD.to_owned();
+/// The files of each definition.
+fn files(definitions: &str) -> Result<Files> {
+    let mut files = Files::new();
     for definition in documents(definitions) {
         let (plural, group) =
             name_of(&definition).and_then(|name| name.split_once('.')).with_context(|| {
@@ -73,13 +82,8 @@ fn files(definitions: &str, operator: Option<&str>) -> Result<BTreeMap<PathBuf, 
                 )
             })?;
         files.insert(PathBuf::from(format!("crds/{group}_{plural}.yaml")), format!("{HEAD}{definition}"));
-        install.extend(["---\n", &definition]);
-    }
-    if let Some(operator) = operator {
-        for document in documents(operator) {
-            install.extend(["---\n", &document]);
-        }
-        files.insert(PathBuf::from("manifests/install.yaml"), install);
+        let template = Path::new(chart::DEFINITIONS).join(format!("{plural}.yaml"));
+        files.insert(template, chart::definition(&definition));
     }
     Ok(files)
 }
@@ -106,16 +110,22 @@ fn name_of(document: &str) -> Option<&str> {
 }
 
 /// Files that differ, are missing, or are of a definition that is no more.
-fn drifted(root: &Path, wanted: &BTreeMap<PathBuf, String>) -> Result<Vec<PathBuf>> {
+fn drifted(root: &Path, wanted: &Files) -> Result<Vec<PathBuf>> {
     let mut drifted: Vec<_> = wanted
         .iter()
         .filter(|(path, text)| fs::read_to_string(root.join(path)).ok().as_ref() != Some(text))
         .map(|(path, _)| path.clone())
         .collect();
-    for entry in fs::read_dir(root.join("crds")).into_iter().flatten() {
-        let path = Path::new("crds").join(entry.context("failed to read crds")?.file_name());
-        if path.extension().is_some_and(|end| end == "yaml") && !wanted.contains_key(&path) {
-            drifted.push(path);
+    for folder in DEFINITIONS.map(Path::new) {
+        if !wanted.keys().any(|path| path.parent() == Some(folder)) {
+            continue;
+        }
+        for entry in fs::read_dir(root.join(folder)).into_iter().flatten() {
+            let entry = entry.with_context(|| format!("failed to read {}", folder.display()))?;
+            let path = folder.join(entry.file_name());
+            if path.extension().is_some_and(|end| end == "yaml") && !wanted.contains_key(&path) {
+                drifted.push(path);
+            }
         }
     }
     Ok(drifted)
@@ -129,35 +139,36 @@ mod tests {
                                name: tunnels.portcullis.dev\nspec: 2\n";
 
     #[test]
-    fn each_definition_has_its_file_and_all_are_in_the_installation() {
-        let files = files(DEFINITIONS, Some("# why\n---\nkind: Deployment\n")).unwrap();
+    fn each_definition_has_its_file_and_its_template() {
+        let files = files(DEFINITIONS).unwrap();
         let names: Vec<_> = files.keys().map(|path| path.display().to_string()).collect();
         let wanted = [
+            "charts/portcullis/templates/crds/gateways.yaml",
+            "charts/portcullis/templates/crds/tunnels.yaml",
             "crds/portcullis.dev_gateways.yaml",
             "crds/portcullis.dev_tunnels.yaml",
-            "manifests/install.yaml",
         ];
         assert_eq!(names, wanted);
-        assert!(files[Path::new(wanted[0])].ends_with("name: gateways.portcullis.dev\nspec: 1\n"));
-        let install = &files[Path::new(wanted[2])];
-        assert_eq!(install.matches("\n---\n").count(), 3, "{install}");
-        assert!(install.ends_with("---\nkind: Deployment\n"), "{install}");
+        assert!(files[Path::new(wanted[2])].ends_with("name: gateways.portcullis.dev\nspec: 1\n"));
     }
 
     #[test]
     fn a_changed_a_missing_and_a_leftover_file_have_drifted() {
         let root = std::env::temp_dir().join(format!("portcullis-generate-{}", std::process::id()));
         fs::create_dir_all(root.join("crds")).unwrap();
-        let wanted = files(DEFINITIONS, None).unwrap();
+        let mut wanted = files(DEFINITIONS).unwrap();
+        wanted.retain(|path, _| path.starts_with("crds"));
         let (same, missing) = ("crds/portcullis.dev_gateways.yaml", "crds/portcullis.dev_tunnels.yaml");
         fs::write(root.join(same), &wanted[Path::new(same)]).unwrap();
-        fs::write(root.join("crds/old.yaml"), "").unwrap();
+        for name in ["old.yaml", "Kustomization"] {
+            fs::write(root.join("crds").join(name), "").unwrap();
+        }
         assert_eq!(drifted(&root, &wanted).unwrap(), [missing, "crds/old.yaml"].map(PathBuf::from));
         fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]
     fn a_definition_without_a_name_is_an_error() {
-        assert!(files("kind: A\n", None).is_err());
+        assert!(files("kind: A\n").is_err());
     }
 }

@@ -23,10 +23,14 @@ pub(crate) enum Module {
     CoreDns,
     /// The chart's installer.
     Helm,
+    /// The one before it, which many use still; as `helm3`.
+    Helm3,
     /// The process that holds namespaces open.
     Pause,
     /// Clients and backends that nobody here wrote: `go-httpbin`, `grpcurl`, `grpc-health-probe`.
     Tools,
+    /// The gRPC project's own client and server for interoperability tests.
+    Interop,
     /// What GitOps tools make of an object.
     Kstatus,
 }
@@ -38,8 +42,10 @@ impl Module {
             Self::Etcd => "etcd",
             Self::CoreDns => "coredns",
             Self::Helm => "helm",
+            Self::Helm3 => "helm3",
             Self::Pause => "pause",
             Self::Tools => "tools",
+            Self::Interop => "interop",
             Self::Kstatus => "kstatus",
         }
     }
@@ -73,6 +79,16 @@ impl Module {
         Ok(format!("{}-{}", self.name(), cache::key(parts.iter().map(Vec::as_slice))))
     }
 
+    /// Main packages whose names say too little or are taken, and what their programs are called instead.
+    const fn renamed(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Etcd => &[("server", "etcd")],
+            Self::Helm3 => &[("helm", "helm3")],
+            Self::Interop => &[("server", "grpc-interop-server"), ("client", "grpc-interop-client")],
+            _ => &[],
+        }
+    }
+
     fn build(self, folder: &Path, toolchain: &str) -> Result<()> {
         let mut step = say::step(format!("Go programs: {} (once; minutes with nothing cached)", self.name()));
         let flags = if self == Self::Kubernetes {
@@ -99,9 +115,9 @@ impl Module {
         if !child.wait().context("failed to wait for go")?.success() {
             bail!("go install of {} failed:\n{}", self.name(), command::tail(&last.join("\n"), 20));
         }
-        if self == Self::Etcd {
-            // its main package is called "server"
-            std::fs::rename(folder.join("server"), folder.join("etcd")).context("failed to rename etcd")?;
+        for (package, program) in self.renamed() {
+            let renamed = std::fs::rename(folder.join(package), folder.join(program));
+            renamed.with_context(|| format!("failed to rename {program}"))?;
         }
         step.done();
         Ok(())

@@ -15,7 +15,7 @@ use crate::{command, say, workspace};
 pub(crate) mod context;
 
 /// The binaries that are shipped, an image each, and what each says that it is.
-const SHIPPED: [(&str, &str); 3] = [
+pub(crate) const SHIPPED: [(&str, &str); 3] = [
     ("portcullis-operator", "Controllers for Portcullis Gateways"),
     ("portcullis-gateway", "Data plane of a Portcullis Gateway"),
     ("portcullis", "Command line of Portcullis, and the connector of its Tunnels"),
@@ -100,6 +100,11 @@ pub(crate) fn act(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What an image of ours is called, before a registry gives it another name.
+pub(crate) fn reference(name: &str) -> String {
+    format!("localhost/{name}:{TAG}")
+}
+
 /// Builds binaries and archives.
 pub(crate) fn build(profile: Profile, builder: Builder, out: Option<&Path>) -> Result<Vec<Archive>> {
     let binaries = binaries(profile)?;
@@ -148,7 +153,7 @@ pub(crate) fn compiled(profile: Profile, packages: &[&str]) -> Result<PathBuf> {
 fn written(out: &Path, name: &str, about: &str, binary: &Path) -> Result<Archive> {
     let step = say::step(format!("image localhost/{name}:{TAG}"));
     let program = fs::read(binary).with_context(|| format!("failed to read {}", binary.display()))?;
-    let reference = format!("localhost/{name}:{TAG}");
+    let reference = reference(name);
     let labels = labels(name, about);
     let labels: Vec<_> = labels.iter().map(|(label, value)| (*label, value.as_str())).collect();
     let image = Image {
@@ -180,7 +185,7 @@ fn built_by_buildah(out: &Path, name: &str, binaries: &Path) -> Result<Archive> 
         bail!("buildah is not installed: apt-get install buildah, or leave out --builder");
     }
     let step = say::step(format!("image localhost/{name}:{TAG} by buildah"));
-    let reference = format!("localhost/{name}:{TAG}");
+    let reference = reference(name);
     let (path, storage) = (out.join(format!("{name}.tar")), out.join("buildah"));
     let buildah = || {
         let mut buildah = Command::new("buildah");

@@ -4,16 +4,17 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
-use crate::images;
+use crate::helm::{CHART, NAMESPACE, RELEASE};
 use crate::images::context::{Named, Target};
-use crate::{command, say, workspace};
+use crate::{command, helm, images, say, workspace};
 
 const OPERATOR: &str = "portcullis-operator";
 /// What the references of our own images have in common.
 const OURS: &str = "/portcullis";
-/// Annotation of the operator's Deployment: which contents of our images run.
+/// Annotation of the operator's Deployment and pods: which contents of our images run.
 const CONTENTS: &str = "portcullis.dev/images";
 /// Selects the Deployments that the operator made.
 const GATEWAYS: &str = "app.kubernetes.io/managed-by=portcullis";
@@ -43,6 +44,20 @@ impl Site {
         }
     }
 
+    /// Helm for it, in the release's namespace.
+    fn helm(&self) -> Result<Command> {
+        let mut helm = match self {
+            Self::Local(cluster) => cluster.command(helm::program()?.get_program())?,
+            Self::Theirs { context, .. } => {
+                let mut helm = helm::program()?;
+                helm.args(["--kube-context", context]);
+                helm
+            }
+        };
+        helm.args(["--namespace", NAMESPACE]);
+        Ok(helm)
+    }
+
     /// Builds our images and hands them to the nodes.
     pub(crate) fn bring_images(&self) -> Result<Images> {
         let archives = images::build(images::Profile::Release, images::Builder::Own, None)?;
@@ -63,26 +78,20 @@ impl Site {
         Ok(Images { names, contents })
     }
 
-    /// Installs the operator, or brings it up to date, and waits until it runs. Images that keep their name do so with
-    /// new content: then whatever runs of the old ones is replaced, one after the other.
+    /// Installs the operator by its chart, or brings it up to date, and waits until it runs. Images that keep their name
+    /// do so with new content: then whatever runs of the old ones is replaced, one after the other.
     pub(crate) fn install_operator(&self, images: &Images) -> Result<()> {
         let step = say::step("operator installed");
-        let ours = ["--namespace", "portcullis-system"];
-        let runs = format!(r"--output=jsonpath={{.metadata.annotations.{}}}", CONTENTS.replace('.', r"\."));
-        let there = ["get", "deployment", OPERATOR, "--ignore-not-found", "--output=name"];
-        let there = command::output(&mut self.kubectl(ours.into_iter().chain(there))?)?;
-        let restart = if there.trim().is_empty() {
-            false
-        } else {
-            let runs = ["get", "deployment", OPERATOR, &runs];
-            let runs = command::output(&mut self.kubectl(ours.into_iter().chain(runs))?)?;
-            images.need_a_restart(runs.trim())
-        };
-        self.apply(&workspace::root().join("manifests/install.yaml"), images)?;
-        if restart {
-            let restart = ["rollout", "restart", "deployment", OPERATOR];
-            command::run(&mut self.kubectl(ours.into_iter().chain(restart))?)?;
-        }
+        let ours = ["--namespace", NAMESPACE];
+        let runs = format!(
+            r#"--output=jsonpath={{range .items[?(@.metadata.name=="{OPERATOR}")]}}{{.metadata.annotations.{}}}{{"\n"}}{{end}}"#,
+            CONTENTS.replace('.', r"\.")
+        );
+        let runs = ["get", "deployments", &runs];
+        let runs = command::output(&mut self.kubectl(ours.into_iter().chain(runs))?)?;
+        let restart = runs.lines().next().is_some_and(|runs| images.need_a_restart(runs.trim()));
+        self.apply(&workspace::root().join("manifests/namespace.yaml"), images)?;
+        self.install_chart(&images.values()?)?;
         let wait = ["rollout", "status", "deployment", OPERATOR, "--timeout=120s"];
         if let Err(error) = command::run(&mut self.kubectl(ours.into_iter().chain(wait))?) {
             let tell = |look: &[&str]| {
@@ -102,6 +111,15 @@ impl Site {
         command::run(&mut self.kubectl(ours.into_iter().chain(note))?)?;
         step.done();
         Ok(())
+    }
+
+    /// Helm without `--wait`: a release that is killed while it waits can neither be upgraded nor installed anew. What was
+    /// there before, applied by an earlier checkout or changed by hand, becomes the release's.
+    fn install_chart(&self, values: &Value) -> Result<()> {
+        let mut helm = self.helm()?;
+        helm.args(["upgrade", "--install", RELEASE]).arg(workspace::root().join(CHART));
+        helm.args(["--server-side=true", "--take-ownership", "--force-conflicts", "--values", "-"]);
+        command::run_with_input(&mut helm, &values.to_string())
     }
 
     /// Replaces the pods of every Gateway at the pace that its Deployment allows.
@@ -141,11 +159,32 @@ impl Images {
         self.names.iter().fold(text.to_owned(), |text, image| text.replace(&image.reference, &image.name))
     }
 
+    /// What the chart is told of them. The operator's pods are replaced where contents are others.
+    fn values(&self) -> Result<Value> {
+        let [operator, gateway, connector] =
+            images::SHIPPED.map(|(name, _)| image_value(&self.named(&images::reference(name))));
+        Ok(json!({
+            "image": operator?,
+            "gateway": { "image": gateway? },
+            "connector": { "image": connector? },
+            "podAnnotations": { CONTENTS: self.contents },
+        }))
+    }
+
     /// Whether pods of these other contents would go on under the same names. New names replace pods by themselves.
     fn need_a_restart(&self, running: &str) -> bool {
         let same_names = self.names.iter().all(|image| image.name == image.reference);
         same_names && running != self.contents
     }
+}
+
+/// An image's name in the chart's parts.
+fn image_value(name: &str) -> Result<Value> {
+    let split = name.rsplit_once('/').and_then(|(registry, rest)| {
+        let (repository, tag) = rest.split_once(':')?;
+        Some(json!({ "registry": registry, "repository": repository, "tag": tag }))
+    });
+    split.with_context(|| format!("{name} is not REGISTRY/NAME:TAG"))
 }
 
 /// Namespaces and names, a line each.
@@ -171,6 +210,19 @@ mod tests {
         );
         let local = Images { names: Vec::new(), contents: String::new() };
         assert_eq!(local.named("image: localhost/go-httpbin:dev"), "image: localhost/go-httpbin:dev");
+    }
+
+    #[test]
+    fn the_chart_is_told_the_names_that_the_registry_has_images_under() {
+        let values = images("registry.example:5000/team/portcullis-gateway:dev-1e").values().unwrap();
+        let wanted = json!({
+            "image": { "registry": "localhost", "repository": "portcullis-operator", "tag": "dev" },
+            "gateway": { "image": {
+                "registry": "registry.example:5000/team", "repository": "portcullis-gateway", "tag": "dev-1e" } },
+            "connector": { "image": { "registry": "localhost", "repository": "portcullis", "tag": "dev" } },
+            "podAnnotations": { CONTENTS: "0f.1e" },
+        });
+        assert_eq!(values, wanted);
     }
 
     #[test]

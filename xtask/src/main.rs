@@ -14,6 +14,7 @@ mod command;
 mod demo;
 mod generate;
 mod go;
+mod helm;
 mod image;
 mod images;
 mod install;
@@ -47,7 +48,7 @@ enum Task {
     Demo(demo::Options),
     /// All tests, tier by tier; the clusters that they need are started and taken down
     Test(test::Options),
-    /// Files that are made from code: definitions in crds/ and manifests/install.yaml
+    /// Files that are made from code and the chart: definitions, manifests/install.yaml, docs/reference
     Generate(generate::Options),
     /// Measure ours against a peer on this machine; exits 3 where a target is missed
     Bench(bench::Options),

@@ -53,6 +53,8 @@ pub(crate) struct Tunnels {
     /// By what follows `*.`.
     wildcard: HashMap<String, Arc<Tunnel>>,
     by_uid: HashMap<Arc<str>, Arc<Tunnel>>,
+    /// By namespace and name, with a slash between them.
+    by_label: HashMap<Arc<str>, Arc<Tunnel>>,
     by_port: HashMap<u16, Arc<Tunnel>>,
 }
 
@@ -70,6 +72,7 @@ impl Tunnels {
             exact: HashMap::new(),
             wildcard: HashMap::new(),
             by_uid: HashMap::new(),
+            by_label: HashMap::new(),
             by_port: HashMap::new(),
         };
         for tunnel in snapshot.tunnels {
@@ -104,6 +107,7 @@ impl Tunnels {
         if self.by_uid.insert(Arc::clone(&tunnel.uid), Arc::clone(&tunnel)).is_some() {
             return Err(format!("two tunnels have the uid of {}", tunnel.label));
         }
+        self.by_label.insert(Arc::clone(&tunnel.label), Arc::clone(&tunnel));
         self.all.push(tunnel);
         Ok(())
     }
@@ -150,7 +154,7 @@ impl Tunnels {
     }
 
     pub(crate) fn by_name(&self, namespace: &str, name: &str) -> Option<&Arc<Tunnel>> {
-        self.all.iter().find(|tunnel| tunnel.namespace == namespace && tunnel.name == name)
+        self.by_label.get(format!("{namespace}/{name}").as_str())
     }
 }
 

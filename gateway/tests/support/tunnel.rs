@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use portcullis_cli::connector::{Credentials, EndpointTls, Settings};
 use portcullis_contract::snapshot::{self, Auth, TunnelAccess, TunnelProtocol, Upstream};
 use portcullis_contract::tunnel::Offer;
@@ -80,10 +81,11 @@ pub(crate) fn plan(tunnels: Vec<snapshot::Tunnel>) -> Plan {
 
 /// A certificate for a connector of `shop/NAME` alone.
 pub(crate) fn certificate(authority: &Authority, name: &str) -> Leaf {
-    pki::client_with_uri(
-        authority,
-        &format!("spiffe://cluster.local/ns/shop/gateway/door/tunnel/shop/{name}"),
-    )
+    pki::client_with_uri(authority, &certificate_uri(name))
+}
+
+pub(crate) fn certificate_uri(name: &str) -> String {
+    format!("spiffe://cluster.local/ns/shop/gateway/door/tunnel/shop/{name}")
 }
 
 /// A connector at work, until dropped.
@@ -112,6 +114,7 @@ pub(crate) async fn settings(door: &Door, name: &str, endpoint: &str, shown: &Le
         }],
         endpoint_tls: EndpointTls::new(None),
         websocket: false,
+        proxies: Arc::new(Matcher::builder().build()),
         health_listen: None,
         drain: Duration::from_secs(5),
     };

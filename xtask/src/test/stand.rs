@@ -119,9 +119,9 @@ fn claimed(name: &str) -> Result<(String, File)> {
 fn gathered(extent: Extent) -> Result<PathBuf> {
     let folder = workspace::target().join("test-programs");
     fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
-    let mut modules = vec![Module::Kubernetes, Module::Tools];
+    let mut modules = vec![Module::Kubernetes, Module::Tools, Module::Helm, Module::Helm3];
     if extent == Extent::Node {
-        modules.extend([Module::Helm, Module::Kstatus]);
+        modules.extend([Module::Interop, Module::Kstatus]);
     }
     for module in modules {
         for program in fs::read_dir(module.programs()?).context("failed to read a folder of programs")? {

@@ -1,0 +1,56 @@
+{{- /*
+All that the operator may do. A new right is a line here, and rbac.yaml puts it where it belongs. tests/tests/api_rights.rs
+runs the operator with exactly these: they are enough, and none is idle.
+*/}}
+
+{{- /* In the namespaces that it looks after. */}}
+{{- define "portcullis.rights.watched" -}}
+- apiGroups: [portcullis.dev]
+  resources: [gateways, tunnels]
+  verbs: [list, watch]
+- apiGroups: [portcullis.dev]
+  resources: [gateways/status, tunnels/status]
+  verbs: [patch]
+# Owner references that block deletion need this where the admission plugin for it is on.
+- apiGroups: [portcullis.dev]
+  resources: [gateways/finalizers, tunnels/finalizers]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [secrets, configmaps, services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{- /* On kinds that are in no namespace; none of them with watchNamespaces. */}}
+{{- define "portcullis.rights.cluster" -}}
+# Only used where a Gateway takes Tunnels by the labels of their namespaces.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
+{{- end }}
+
+{{- /* In its own namespace: the Lease, and the control channel's authority. */}}
+{{- define "portcullis.rights.own" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [portcullis-operator]
+  verbs: [get, update]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [portcullis-control-ca]
+  verbs: [get, create, patch]
+{{- end }}

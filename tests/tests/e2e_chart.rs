@@ -1,0 +1,158 @@
+//! The life of a release while a Gateway serves: upgraded, rolled back, uninstalled with and without its definitions, by
+//! Helm 3 and Helm 4 in turn. One test: all of it is about the one operator of the cluster.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use portcullis_tests::chart::{HELM, HELMS, Helm};
+use portcullis_tests::door::{Door, kubectl, text};
+use serde_json::{Value, json};
+
+const SYSTEM: &str = "portcullis-system";
+const RELEASE: &str = "portcullis";
+
+/// With a client more, whom replicas are told of as soon as an operator leads.
+fn spec(client: &str) -> String {
+    format!(
+        "{{clients: [{{name: alice}}, {{name: {client}}}], backends: [{{name: httpbin, match: {{pathPrefix: /}}, service: {{name: httpbin, port: 80}}}}]}}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_is_upgraded_rolled_back_and_uninstalled_and_takes_nothing_with_it_that_it_should_not() {
+    let values = HELM.done(SYSTEM, &["get", "values", RELEASE, "--output=json"], "").await;
+    let values: Value = serde_json::from_str(&values).unwrap();
+    let lived = tokio::spawn(lives(values.clone())).await;
+    // The tests that come after this one need an operator.
+    install(HELM, &values).await;
+    lived.unwrap();
+}
+
+async fn lives(values: Value) {
+    let door = Door::ready(&spec("bob")).await;
+    let alice = door.bundle("alice").await;
+    door.until_code(&alice, "/get", "200").await;
+    let born = uid(&door, "gateways.portcullis.dev/door").await;
+    let [authority, served] = [uid(&door, "secret/door-ca").await, door.served_fingerprint(&alice).await];
+
+    // Upgraded and rolled back, with requests that go on.
+    for (step, helm) in HELMS.into_iter().enumerate() {
+        let mut other = values.clone();
+        other["podAnnotations"]["example.com/step"] = step.to_string().into();
+        while_serving(
+            &door,
+            Box::pin(async {
+                let before = operators().await;
+                install(helm, &other).await;
+                assert_ne!(operators().await, before, "{helm:?} replaced no pod");
+                assert_eq!(annotation().await, step.to_string());
+                helm.done(SYSTEM, &["rollback", RELEASE], "").await;
+                rolled_out().await;
+                assert_eq!(annotation().await, "");
+                // The one that leads now knows the replicas, and tells them what is new.
+                door.apply(&spec(&format!("upgraded-{step}"))).await;
+                door.until_ready().await;
+            }),
+        )
+        .await;
+    }
+
+    // Uninstalled, with definitions that are kept: what serves goes on, and the next release takes it over.
+    for (step, helm) in HELMS.into_iter().enumerate() {
+        while_serving(
+            &door,
+            Box::pin(async {
+                let said = helm.done(SYSTEM, &["uninstall", RELEASE, "--wait"], "").await;
+                assert!(said.contains("[CustomResourceDefinition] gateways.portcullis.dev"), "{said}");
+                assert_eq!(left().await, ["lease/portcullis-operator", "secret/portcullis-control-ca"]);
+                install(helm, &values).await;
+                door.apply(&spec(&format!("installed-{step}"))).await;
+                door.until_ready().await;
+            }),
+        )
+        .await;
+        assert_eq!(uid(&door, "gateways.portcullis.dev/door").await, born);
+        assert_eq!(uid(&door, "secret/door-ca").await, authority);
+        assert_eq!(door.served_fingerprint(&alice).await, served);
+    }
+
+    // Uninstalled with its definitions: every Gateway goes, and what belongs to it.
+    for helm in HELMS {
+        let mut other = values.clone();
+        other["crds"] = json!({ "keep": false });
+        install(helm, &other).await;
+        if helm == HELM {
+            // The first round took all Gateways with it.
+            door.apply(&spec("bob")).await;
+            door.until_ready().await;
+        }
+        helm.done(SYSTEM, &["uninstall", RELEASE], "").await;
+        let definitions = ["gateways.portcullis.dev", "tunnels.portcullis.dev"].map(|it| format!("crd/{it}"));
+        for gone in definitions {
+            kubectl(SYSTEM, &["wait", "--for=delete", &gone, "--timeout=60s"], None).await;
+        }
+        for gone in ["deployment/door", "secret/door-ca", "secret/door-client-alice", "service/door"] {
+            door.kubectl(&["wait", "--for=delete", gone, "--timeout=60s"], None).await;
+        }
+        assert_eq!(left().await, ["lease/portcullis-operator", "secret/portcullis-control-ca"]);
+    }
+}
+
+/// Does something while requests go on, one after the other and one that is long; none of them fails.
+async fn while_serving(door: &Door, act: impl Future<Output = ()>) {
+    let (alice, done) = (door.bundle("alice").await, AtomicBool::new(false));
+    let act = async {
+        act.await;
+        done.store(true, Ordering::Relaxed);
+    };
+    let short = async {
+        let mut answered = 0;
+        while !done.load(Ordering::Relaxed) {
+            assert_eq!(door.code(&alice, "/get").await, "200");
+            answered += 1;
+        }
+        answered
+    };
+    let long = door.curl(Some(&alice), "/drip?duration=9&numbytes=90&delay=0", &["--fail"]);
+    let ((), answered, long) = tokio::join!(act, short, long);
+    assert!(answered > 10, "{answered}");
+    assert_eq!((long.status.code(), long.stdout.len()), (Some(0), 90), "{}", text(&long.stderr));
+}
+
+/// Installs or upgrades, and waits until the operator runs.
+async fn install(helm: Helm, values: &Value) {
+    helm.done(SYSTEM, &["upgrade", "--install", RELEASE], &values.to_string()).await;
+    rolled_out().await;
+}
+
+async fn rolled_out() {
+    let wait = ["rollout", "status", "deployment/portcullis-operator", "--timeout=120s"];
+    kubectl(SYSTEM, &wait, None).await;
+}
+
+/// The operator's pods.
+async fn operators() -> String {
+    let pods = ["get", "pods", "-l=app.kubernetes.io/name=portcullis-operator"];
+    kubectl(SYSTEM, &[&pods[..], &["-o=jsonpath={.items[*].metadata.name}"]].concat(), None).await
+}
+
+/// What the last upgrade wrote to the pods.
+async fn annotation() -> String {
+    let path = r"-o=jsonpath={.spec.template.metadata.annotations.example\.com/step}";
+    kubectl(SYSTEM, &["get", "deployment/portcullis-operator", path], None).await
+}
+
+async fn uid(door: &Door, object: &str) -> String {
+    door.kubectl(&["get", object, "-o=jsonpath={.metadata.uid}"], None).await
+}
+
+/// What there is still of the operator, anywhere.
+async fn left() -> Vec<String> {
+    let kinds = "deployments,services,serviceaccounts,poddisruptionbudgets,roles,rolebindings,leases,secrets,networkpolicies";
+    let name = r#"{range .items[*]}{.kind}/{.metadata.name}{"\n"}{end}"#;
+    let listed = kubectl(SYSTEM, &["get", kinds, &format!("-o=jsonpath={name}")], None).await;
+    let wide =
+        kubectl(SYSTEM, &["get", "clusterroles,clusterrolebindings", &format!("-o=jsonpath={name}")], None)
+            .await;
+    let ours = listed.lines().chain(wide.lines()).filter(|it| it.contains("portcullis"));
+    ours.map(str::to_lowercase).collect()
+}
