@@ -41,6 +41,10 @@ async fn lives(values: Value) {
     for (step, helm) in HELMS.into_iter().enumerate() {
         let mut other = values.clone();
         other["podAnnotations"]["example.com/step"] = step.to_string().into();
+        let old = values["gateway"]["image"]["tag"].as_str().unwrap();
+        let new = format!("{old}-upgraded-{step}");
+        tag_gateway_image(old, &new).await;
+        other["gateway"]["image"]["tag"] = new.as_str().into();
         while_serving(
             &door,
             Box::pin(async {
@@ -48,9 +52,11 @@ async fn lives(values: Value) {
                 install(helm, &other).await;
                 assert_ne!(operators().await, before, "{helm:?} replaced no pod");
                 assert_eq!(annotation().await, step.to_string());
+                until_gateway_runs(&door, &new).await;
                 helm.done(SYSTEM, &["rollback", RELEASE], "").await;
                 rolled_out().await;
                 assert_eq!(annotation().await, "");
+                until_gateway_runs(&door, old).await;
                 // The one that leads now knows the replicas, and tells them what is new.
                 door.apply(&spec(&format!("upgraded-{step}"))).await;
                 door.until_ready().await;
@@ -224,6 +230,28 @@ async fn operators() -> String {
 async fn annotation() -> String {
     let path = r"-o=jsonpath={.spec.template.metadata.annotations.example\.com/step}";
     kubectl(SYSTEM, &["get", "deployment/portcullis-operator", path], None).await
+}
+
+/// Lets the node have the gateway's image under another tag too.
+async fn tag_gateway_image(old: &str, new: &str) {
+    let cluster = std::env::var("PORTCULLIS_TEST_CLUSTER").unwrap();
+    let mut ctr = tokio::process::Command::new("ctr");
+    ctr.args([
+        "--address",
+        &format!("/var/lib/portcullis/{cluster}/containerd.sock"),
+        "--namespace",
+        "k8s.io",
+    ]);
+    ctr.args(["images", "tag", "--force"]);
+    run(ctr.args([old, new].map(|tag| format!("localhost/portcullis-gateway:{tag}"))), None).await;
+}
+
+/// Waits until all pods of the Gateway are of this image.
+async fn until_gateway_runs(door: &Door, tag: &str) {
+    let image = format!("localhost/portcullis-gateway:{tag}");
+    let told = format!("--for=jsonpath={{.spec.template.spec.containers[0].image}}={image}");
+    door.kubectl(&["wait", &told, "deployment/door", "--timeout=60s"], None).await;
+    door.kubectl(&["rollout", "status", "deployment/door", "--timeout=120s"], None).await;
 }
 
 async fn uid(door: &Door, object: &str) -> String {
