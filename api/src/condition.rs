@@ -142,6 +142,8 @@ pub enum Reason {
     NotAllowed,
     /// `Accepted` of a Tunnel: an older Tunnel has the name.
     HostnameConflict,
+    /// `Accepted` of a Tunnel: an older Tunnel has the port.
+    PortConflict,
     /// `Accepted` of a Tunnel: the Gateway has as many Tunnels as it takes.
     QuotaExceeded,
     /// `Programmed` of a Tunnel: the Gateway does not serve it yet.
@@ -198,6 +200,7 @@ impl Reason {
             Self::GatewayNotFound => "GatewayNotFound",
             Self::NotAllowed => "NotAllowed",
             Self::HostnameConflict => "HostnameConflict",
+            Self::PortConflict => "PortConflict",
             Self::QuotaExceeded => "QuotaExceeded",
             Self::GatewayNotProgrammed => "GatewayNotProgrammed",
             Self::Connected => "Connected",

@@ -25,7 +25,7 @@ pub use tunnel::access::{TunnelAccess, VisitorAuth};
 pub use tunnel::connector::Connector;
 pub use tunnel::status::{Connection, ProbeStatus, TunnelStatus};
 pub use tunnel::upstream::Upstream;
-pub use tunnel::{GatewayRef, Tunnel, TunnelSpec};
+pub use tunnel::{GatewayRef, Protocol, Tunnel, TunnelSpec};
 
 /// API group of every resource here.
 pub const GROUP: &str = "portcullis.dev";

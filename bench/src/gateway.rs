@@ -11,6 +11,8 @@ pub mod answer;
 pub mod caller;
 pub mod cpu;
 pub mod credentials;
+pub mod delay;
+pub mod idle;
 pub mod load;
 pub mod stream;
 pub mod token;

@@ -10,6 +10,7 @@ mod credentials;
 mod dial;
 mod health;
 mod links;
+mod raw;
 mod serve;
 mod services;
 mod settings;

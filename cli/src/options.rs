@@ -61,8 +61,8 @@ pub struct TunnelRun {
     #[arg(long, env = "PORTCULLIS_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// What may be forwarded to, such as http://localhost:8080; h2c:// for gRPC without TLS, https:// with TLS. The
-    /// Tunnel's spec.endpoint must be among them.
+    /// What may be forwarded to, such as http://localhost:8080; h2c:// for gRPC without TLS, https:// with TLS, tcp:// for
+    /// Tunnels of protocol TLS or TCP. The Tunnel's spec.endpoint must be among them.
     #[arg(
         long = "endpoint",
         env = "PORTCULLIS_ENDPOINT",

@@ -14,6 +14,8 @@ pub enum Scheme {
     Https,
     /// HTTP/2 without TLS, with prior knowledge: what gRPC servers speak.
     H2c,
+    /// Bytes both ways: what they mean is between the visitor and the endpoint.
+    Tcp,
 }
 
 impl Scheme {
@@ -23,6 +25,7 @@ impl Scheme {
             Self::Http => "http",
             Self::Https => "https",
             Self::H2c => "h2c",
+            Self::Tcp => "tcp",
         }
     }
 }
@@ -46,7 +49,7 @@ impl fmt::Display for NotAnEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is no endpoint: write http://HOST:PORT, https://HOST:PORT or h2c://HOST:PORT, such as http://localhost:8080",
+            "{:?} is no endpoint: write http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT or tcp://HOST:PORT, such as http://localhost:8080",
             self.0
         )
     }
@@ -58,15 +61,15 @@ impl FromStr for Endpoint {
     type Err = NotAnEndpoint;
 
     fn from_str(text: &str) -> Result<Self, NotAnEndpoint> {
-        read(text).ok_or_else(|| NotAnEndpoint(text.to_owned()))
+        Self::read(text, Scheme::Http)
     }
 }
 
-fn read(text: &str) -> Option<Endpoint> {
+fn read(text: &str, otherwise: Scheme) -> Option<Endpoint> {
     let (scheme, rest) = match text.split_once("://") {
-        None => (Scheme::Http, text),
+        None => (otherwise, text),
         Some((scheme, rest)) => {
-            let schemes = [Scheme::Http, Scheme::Https, Scheme::H2c];
+            let schemes = [Scheme::Http, Scheme::Https, Scheme::H2c, Scheme::Tcp];
             (schemes.into_iter().find(|it| scheme.eq_ignore_ascii_case(it.as_str()))?, rest)
         }
     };
@@ -94,6 +97,14 @@ fn canonical_host(host: &str) -> Option<String> {
 }
 
 impl Endpoint {
+    /// Reads one that has this scheme where none is written.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn read(text: &str, otherwise: Scheme) -> Result<Self, NotAnEndpoint> {
+        read(text, otherwise).ok_or_else(|| NotAnEndpoint(text.to_owned()))
+    }
+
     /// Host and port, as a `Host` header has them.
     pub fn authority(&self) -> String {
         if self.host.contains(':') {
@@ -125,9 +136,13 @@ mod tests {
             ("http://[::ffff:127.0.0.1]:8080", "http://localhost:8080"),
             ("https://[2001:DB8::1]:443", "https://[2001:db8::1]:443"),
             ("h2c://api.shop.svc:50051", "h2c://api.shop.svc:50051"),
+            ("TCP://127.0.0.1:5432", "tcp://localhost:5432"),
         ] {
             assert_eq!(text.parse::<Endpoint>().map(|it| it.to_string()).as_deref(), Ok(endpoint), "{text}");
         }
+        let raw = |text| Endpoint::read(text, Scheme::Tcp).map(|it| it.to_string());
+        assert_eq!(raw("[::1]:5432").as_deref(), Ok("tcp://localhost:5432"));
+        assert_eq!(raw("http://db:5432").as_deref(), Ok("http://db:5432"));
     }
 
     #[test]
@@ -157,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_canonical_endpoint_stays_as_it_is(text in "((http|https|h2c)://)?([a-zA-Z0-9.-]{1,12}|\\[[0-9a-f:]{2,9}\\]):[0-9]{1,5}") {
+        fn a_canonical_endpoint_stays_as_it_is(text in "((http|https|h2c|tcp)://)?([a-zA-Z0-9.-]{1,12}|\\[[0-9a-f:]{2,9}\\]):[0-9]{1,5}") {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint.clone()));
             }

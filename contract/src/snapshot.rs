@@ -215,8 +215,14 @@ pub struct Tunnel {
     pub name: String,
     /// Which object of that name.
     pub uid: String,
-    /// Public names in canonical form ([`crate::hostname`]).
+    /// What visitors speak.
+    #[serde(default, skip_serializing_if = "TunnelProtocol::is_http")]
+    pub protocol: TunnelProtocol,
+    /// Public names in canonical form ([`crate::hostname`]). None for `TCP`.
     pub hostnames: Vec<String>,
+    /// The port of its own that visitors come to, for `TCP`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// What connectors forward to, in canonical form ([`crate::endpoint`]).
     pub endpoint: String,
     /// How they do.
@@ -227,6 +233,37 @@ pub struct Tunnel {
     /// Who may visit.
     #[serde(default)]
     pub access: TunnelAccess,
+}
+
+/// What visitors of a tunnel speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TunnelProtocol {
+    /// HTTP, of either version.
+    #[default]
+    #[serde(rename = "HTTP")]
+    Http,
+    /// TLS that the endpoint ends; the name in its handshake is all that is read of it.
+    #[serde(rename = "TLS")]
+    Tls,
+    /// Anything, on a port of its own.
+    #[serde(rename = "TCP")]
+    Tcp,
+}
+
+impl TunnelProtocol {
+    /// The protocol's name in the resource.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "HTTP",
+            Self::Tls => "TLS",
+            Self::Tcp => "TCP",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+    fn is_http(&self) -> bool {
+        *self == Self::Http
+    }
 }
 
 /// How a connector forwards.
@@ -492,7 +529,9 @@ mod tests {
                     namespace: "shop".into(),
                     name: "web".into(),
                     uid: "1".into(),
+                    protocol: TunnelProtocol::Tls,
                     hostnames: vec!["web.tunnels.example.com".into()],
+                    port: Some(20_000),
                     endpoint: "http://localhost:8080".into(),
                     upstream: Upstream::default(),
                     enabled: true,

@@ -53,7 +53,7 @@ impl Default for Limits {
             header_count: 100,
             header_time: Duration::from_secs(10),
             handshake_time: Duration::from_secs(10),
-            connections: 10_000,
+            connections: 20_000,
             concurrent_streams: 250,
             pending_reset_streams: 50,
             local_error_resets: 200,

@@ -1,5 +1,5 @@
 //! The one port: accepts connections, limits them, and speaks TLS, or none behind a trusted proxy. A connection may
-//! come through a WebSocket of another one, and is then served like any other.
+//! come through a WebSocket of another one, and is then served like any other. Beside it, ports that tunnels hold.
 //!
 //! What must not live here: who a caller is ([`crate::auth`]) and where requests go ([`crate::route`]).
 
@@ -14,6 +14,7 @@ mod guard;
 mod handshake;
 mod io;
 mod origin;
+mod ports;
 mod proxy;
 mod transport;
 mod tunnel;
@@ -25,4 +26,5 @@ pub(crate) use certificates::{Certificates, Served};
 pub(crate) use connection::{Connection, Door};
 pub(crate) use files::{watch as watch_files, watch_public};
 pub(crate) use origin::Origin;
+pub(crate) use ports::serve as serve_ports;
 pub(crate) use tunnel::{Within, open as open_tunnel};

@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::auth::DenialReason;
+use crate::tunnel::TunnelFault;
 
 /// An enum whose variants are a label's values.
 macro_rules! label {
@@ -74,6 +75,45 @@ label! {
 }
 
 label! {
+    /// What became of a visitor whose bytes are passed on as they come.
+    enum Passed {
+        Carried => "carried",
+        Probe => "probe",
+        Off => "off",
+        Offline => "offline",
+        Full => "full",
+        Lost => "lost",
+        Peer => "peer",
+        Endpoint => "endpoint",
+        Address => "address",
+        Often => "often",
+    }
+}
+
+impl Passed {
+    pub(crate) fn of(fault: TunnelFault) -> Self {
+        match fault {
+            TunnelFault::Nothing | TunnelFault::Path | TunnelFault::Off => Self::Off,
+            TunnelFault::Offline => Self::Offline,
+            TunnelFault::Full => Self::Full,
+            TunnelFault::Lost => Self::Lost,
+            TunnelFault::Peer => Self::Peer,
+            TunnelFault::Endpoint(_) => Self::Endpoint,
+            TunnelFault::Address => Self::Address,
+            TunnelFault::Often { .. } => Self::Often,
+        }
+    }
+}
+
+label! {
+    /// Where bytes go that are passed on as they come.
+    enum Way {
+        In => "in",
+        Out => "out",
+    }
+}
+
+label! {
     /// First digit of a response's status.
     enum StatusClass {
         Informational => "1xx",
@@ -97,6 +137,16 @@ const STATUSES: [StatusClass; 5] = [
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct HandshakeLabels {
     result: HandshakeResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassedLabels {
+    result: Passed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WayLabels {
+    direction: Way,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -125,6 +175,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     handshakes: Family<HandshakeLabels, Counter>,
     denials: Family<DenialLabels, Counter>,
+    passed: Family<PassedLabels, Counter>,
+    passed_bytes: Family<WayLabels, Counter>,
     requests: [[Counter; STATUSES.len()]; ROUTES.len()],
     durations: [Histogram; ROUTES.len()],
     snapshot: Family<VersionLabels, Gauge>,
@@ -152,6 +204,19 @@ impl Metrics {
             ])
         });
         let snapshot = Family::<VersionLabels, Gauge>::default();
+        let passed = Family::<PassedLabels, Counter>::default();
+        let passed_bytes = Family::<WayLabels, Counter>::default();
+        registry.register(
+            "passed",
+            "Visitors of TLS and TCP tunnels, by what became of them",
+            passed.clone(),
+        );
+        registry.register_with_unit(
+            "passed",
+            "What they sent (in) and were sent (out)",
+            Unit::Bytes,
+            passed_bytes.clone(),
+        );
         registry.register("handshakes", "TLS handshakes by result", handshakes.clone());
         registry.register("denials", "Requests denied, by reason", denials.clone());
         registry.register("requests", "Requests by route and class of status", requests.clone());
@@ -170,6 +235,8 @@ impl Metrics {
             handshakes,
             denials,
             snapshot,
+            passed,
+            passed_bytes,
             connections_open: Gauge::default(),
             connections_refused: Counter::default(),
             backend_connections: Counter::default(),
@@ -221,6 +288,15 @@ impl Metrics {
 
     pub(crate) fn handshake(&self, result: HandshakeResult) {
         self.handshakes.get_or_create(&HandshakeLabels { result }).inc();
+    }
+
+    pub(crate) fn passed(&self, result: Passed) {
+        self.passed.get_or_create(&PassedLabels { result }).inc();
+    }
+
+    /// Counts bytes that are passed on as they come.
+    pub(crate) fn passed_bytes(&self, direction: Way) -> Counter {
+        self.passed_bytes.get_or_create(&WayLabels { direction }).clone()
     }
 
     pub(crate) fn denial(&self, reason: DenialReason) {

@@ -99,6 +99,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     }
     lifeline.tasks.spawn(peer::serve(peers, Arc::clone(&shared)));
     lifeline.tasks.spawn(peer::find_peers(Arc::clone(&shared)));
+    lifeline.tasks.spawn(listener::serve_ports(options.listen.ip(), Arc::clone(&shared)));
     lifeline.tasks.spawn(listener::serve(port, shared));
     tracing::info!(address = %running.address, version = env!("CARGO_PKG_VERSION"), "gateway started");
     Ok(running)

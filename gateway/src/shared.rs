@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use portcullis_contract::control::{self, Surroundings};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::backend::Dialer;
 use crate::clock::Clock;
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     outside: Outside,
     pub(crate) pod: String,
     pub(crate) api: api::Api,
+    /// Of connections that are open at once.
+    pub(crate) places: Arc<Semaphore>,
     /// Connectors that are connected.
     pub(crate) sessions: Sessions,
     /// Other replicas.
@@ -71,6 +73,7 @@ impl Shared {
             },
             codes,
             api: api::Api::new(),
+            places: Arc::new(Semaphore::new(limits.connections)),
             sessions: Sessions::default(),
             peers: Peers::default(),
             probes: Probes::default(),

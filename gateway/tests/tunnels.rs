@@ -15,7 +15,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::support::backend::reply;
 use crate::support::caller::{Answer, Body, Error};
 use crate::support::tunnel::{
-    Connector, WEB, answers, certificate, get, http, http1, http2, plan, settings, tls, tunnel, visit,
+    Connector, WEB, answers, certificate, get, http, http1, http2, plan, proved_door, settings, tls, told,
+    tunnel, visit,
 };
 use crate::support::{Backend, Seen, body, eventually, pki, request, soon};
 
@@ -417,40 +418,6 @@ async fn nothing_is_kept_of_connectors_that_are_gone() {
     let mut visitor = tls(&door, WEB, "http/1.1").await;
     visitor.shutdown().await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), async { visit(&door, WEB, "/").await }).await.unwrap();
-}
-
-/// A gateway attached to an operator, with probes that come in by its own port.
-async fn proved_door(
-    tunnels: Vec<portcullis_contract::snapshot::Tunnel>,
-) -> (crate::support::Door, crate::support::operator::Operator, crate::support::operator::Attachment) {
-    let authority = pki::authority("control");
-    let operator = crate::support::operator::Operator::new(&authority).await;
-    let port = crate::support::port_of(&["127.0.0.1"]);
-    let mut plan = plan(tunnels);
-    plan.options.listen = format!("127.0.0.1:{port}").parse().unwrap();
-    plan.options.control_endpoint = Some(operator.endpoint().parse().unwrap());
-    plan.snapshot.tunnels.as_mut().unwrap().service = format!("127.0.0.1:{port}");
-    crate::support::operator::write_credentials(plan.directory.path(), &authority);
-    std::fs::write(plan.directory.path().join("ca.crt"), plan.server_ca_pem()).unwrap();
-    let door = plan.start().await;
-    let (mut attachment, _) = operator.attached().await;
-    attachment.send(&door.snapshot).await;
-    attachment.acknowledged().await;
-    (door, operator, attachment)
-}
-
-/// The next report of a tunnel that is like this.
-async fn told(
-    attachment: &mut crate::support::operator::Attachment,
-    is_it: impl Fn(&portcullis_contract::control::TunnelReport) -> bool,
-) -> portcullis_contract::control::TunnelReport {
-    loop {
-        if let portcullis_contract::control::report::Report::Tunnel(report) = attachment.report().await
-            && is_it(&report)
-        {
-            return report;
-        }
-    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::world::{Child, Digest, Kind, owned};
 
 pub mod apply;
+pub mod disruption;
 pub mod issuer;
 pub mod maker;
 pub mod pods;

@@ -42,7 +42,7 @@ pub fn peer_service(gateway: &str) -> String {
     format!("{gateway}-peers")
 }
 
-/// Secret and Deployment of the connector that runs in this cluster for a Tunnel.
+/// Secret, Deployment and PodDisruptionBudget of the connector that runs in this cluster for a Tunnel.
 pub fn connector(tunnel: &str) -> String {
     format!("{tunnel}-connector")
 }

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod took;
 pub mod words;
 
 use observe::{Observed, observe};

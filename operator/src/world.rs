@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt as _;
-use portcullis_api::{Gateway, Tunnel};
+use portcullis_api::{Gateway, NamespacesFrom, Tunnel};
 use portcullis_pki::Authority;
 
 use crate::names;
 
 pub mod child;
+pub mod namespaces;
 pub mod owned;
 pub mod pod;
 pub mod watch;
 
 pub use child::{Bundle, Child, Content, Kind, Served};
+pub use namespaces::Namespaces;
 pub use owned::Digest;
 pub use pod::Pod;
 
@@ -101,6 +103,8 @@ struct State {
     revisions: HashMap<Key, u64>,
     children: HashMap<Owner, BTreeMap<(Kind, String), Arc<Child>>>,
     pods: HashMap<Owner, BTreeMap<String, Arc<Pod>>>,
+    /// Labels of namespaces, where some Gateway selects by them.
+    namespaces: Namespaces,
     /// Ports of every Service, by namespace and name.
     services: HashMap<(String, String), Vec<i32>>,
     /// Which Gateways send to a Service.
@@ -191,7 +195,9 @@ impl World {
         let gateway = Key::of_gateway(state.tunnels.remove(key)?.as_ref());
         state.leave(&gateway, key);
         state.revise(&gateway);
-        for (kind, name) in [Kind::Secret, Kind::Deployment].map(|kind| (kind, names::connector(&key.name))) {
+        for (kind, name) in [Kind::Secret, Kind::PodDisruptionBudget, Kind::Deployment]
+            .map(|kind| (kind, names::connector(&key.name)))
+        {
             state.settled.remove(&(Owner::Tunnel(key.clone()), kind, name));
         }
         Some(gateway)
@@ -202,6 +208,23 @@ impl World {
         let gone: Vec<Key> =
             self.tunnel_keys().into_iter().filter(|key| is_gone(key, &key.name, scope, seen)).collect();
         gone.into_iter().filter_map(|key| Some((key.clone(), self.remove_tunnel(&key)?))).collect()
+    }
+
+    /// Labels of namespaces.
+    pub fn namespaces(&self) -> Namespaces {
+        self.lock().namespaces.clone()
+    }
+
+    /// Takes a namespace's labels in (none: it is gone), and says which Gateways select by them if that is news.
+    pub fn put_namespace(&self, namespace: &str, labels: Option<BTreeMap<String, String>>) -> Vec<Key> {
+        let mut state = self.lock();
+        if state.namespaces.put(namespace, labels) { state.revise_selecting() } else { Vec::new() }
+    }
+
+    /// Forgets the namespaces that a fresh list no longer holds; says which Gateways select by labels if that is news.
+    pub fn keep_namespaces(&self, seen: &HashSet<String>) -> Vec<Key> {
+        let mut state = self.lock();
+        if state.namespaces.keep(seen) { state.revise_selecting() } else { Vec::new() }
     }
 
     /// Every Gateway's key.
@@ -437,6 +460,16 @@ impl State {
         *self.revisions.entry(gateway.clone()).or_default() += 1;
     }
 
+    /// Gateways that select by labels must be decided over again.
+    fn revise_selecting(&mut self) -> Vec<Key> {
+        let selecting = self.gateways.iter().filter(|(_, gateway)| selects(gateway));
+        let selecting: Vec<Key> = selecting.map(|(key, _)| key.clone()).collect();
+        for key in &selecting {
+            self.revise(key);
+        }
+        selecting
+    }
+
     fn leave(&mut self, gateway: &Key, tunnel: &Key) {
         if let Some(tunnels) = self.tunnels_of.get_mut(gateway) {
             tunnels.remove(tunnel);
@@ -463,6 +496,11 @@ impl State {
 fn is_gone(key: &Key, name: &str, scope: Option<&str>, seen: &HashSet<(String, String)>) -> bool {
     scope.is_none_or(|scope| scope == key.namespace)
         && !seen.contains(&(key.namespace.clone(), name.to_owned()))
+}
+
+/// Whether a Gateway takes Tunnels by the labels of their namespaces.
+pub fn selects(gateway: &Gateway) -> bool {
+    gateway.spec.tunnels.as_ref().is_some_and(|it| it.allowed_namespaces.from == NamespacesFrom::Selector)
 }
 
 /// Whether a resource version is later than another. They are numbers that grow (KEP-5504); one that is none counts as

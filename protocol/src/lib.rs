@@ -1,5 +1,6 @@
 //! The tunnel protocol, as a gateway and a connector share it: how they begin ([`greeting`]), how messages stand in a
-//! stream ([`message`]), and what the requests between them say ([`carried`]). `docs/reference/protocol.md` describes it.
+//! stream ([`message`]), what the requests between them say ([`carried`]), and how bytes that are no HTTP go in them
+//! ([`raw`]). `docs/reference/protocol.md` describes it.
 //!
 //! What must not live here: sockets, TLS, who may serve which tunnel.
 
@@ -8,6 +9,7 @@ pub mod carried;
 pub mod greeting;
 pub mod limits;
 pub mod message;
+pub mod raw;
 
 /// What both sides name in the TLS handshake (ALPN).
 pub const ALPN: &[u8] = b"portcullis-tunnel";

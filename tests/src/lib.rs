@@ -18,10 +18,12 @@ pub mod chart;
 pub mod door;
 pub mod faults;
 pub mod operator;
+pub mod process;
 pub mod real;
 pub mod replica;
 pub mod settled;
 pub mod tunnel;
+pub mod visitor;
 
 /// Nothing here takes longer; where it does, something is wrong.
 pub const PATIENCE: Duration = Duration::from_mins(1);

@@ -64,7 +64,7 @@ pub async fn reachable() {
 }
 
 /// A TLS connection whose other end is checked against these roots.
-async fn tls(
+pub(crate) async fn tls(
     roots: &Path,
     host: &str,
     address: (&str, u16),

@@ -102,13 +102,13 @@ async fn a_connector_gets_pods_and_a_certificate_for_its_tunnel_alone_in_few_wri
     let script = operator.script.clone();
     operator.stop().await;
     let writes = about_web(script.writes());
-    assert!(writes.len() <= 6, "{writes:#?}");
+    assert!(writes.len() <= 7, "{writes:#?}");
 }
 
 #[tokio::test]
 async fn what_somebody_changes_or_deletes_of_a_connector_is_put_back_and_what_others_add_stays() {
     let (client, namespace, _operator) = connected().await;
-    let kinds = [Kind::Deployment, Kind::Secret];
+    let kinds = [Kind::Deployment, Kind::PodDisruptionBudget, Kind::Secret];
     let theirs = json!({ "metadata": { "annotations": { "example.com/theirs": "yes" } } });
     for kind in kinds {
         meddle(&client, &namespace, kind, NAME, theirs.clone()).await;
@@ -196,7 +196,7 @@ async fn a_connector_that_is_wanted_no_more_goes_and_one_that_makes_no_sense_sta
 
     let (without, _) = WEB.split_once("connector:").unwrap();
     apply_tunnel(&client, &namespace, "web", without).await;
-    for kind in [Kind::Deployment, Kind::Secret] {
+    for kind in [Kind::Deployment, Kind::PodDisruptionBudget, Kind::Secret] {
         until_child(&client, &namespace, kind, NAME, |it| it.is_none()).await;
     }
     let alone = until(&client, &namespace, "web", ["Connected", "False", "NoConnector"]).await;
@@ -207,7 +207,7 @@ async fn a_connector_that_is_wanted_no_more_goes_and_one_that_makes_no_sense_sta
 #[tokio::test]
 async fn a_deleted_tunnel_is_forgotten_and_nothing_of_it_is_put_back() {
     let (client, namespace, operator) = connected().await;
-    for kind in [Kind::Deployment, Kind::Secret] {
+    for kind in [Kind::Deployment, Kind::PodDisruptionBudget, Kind::Secret] {
         let object = children(&client, &namespace, kind).get(NAME).await.unwrap();
         let owner = &object.owner_references()[0];
         assert!(
@@ -220,7 +220,7 @@ async fn a_deleted_tunnel_is_forgotten_and_nothing_of_it_is_put_back() {
     assert!(gone.is_right(), "no finalizer holds it");
     let before = operator.script.writes().len();
     // As the garbage collector would.
-    for kind in [Kind::Deployment, Kind::Secret] {
+    for kind in [Kind::Deployment, Kind::PodDisruptionBudget, Kind::Secret] {
         delete(&client, &namespace, kind, NAME).await;
     }
     others_are_done(&client, &namespace, 0..2).await;

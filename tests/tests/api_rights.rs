@@ -82,10 +82,12 @@ async fn operator_of(namespace: &str, watched: &str) -> Operator {
     Operator::start_as(config, namespace, watch, Arc::default(), Arc::new(SystemClock))
 }
 
-/// All that becomes of a Gateway and a Tunnel in a namespace, from their birth on; the operator may be in another one.
-async fn live(client: &Client, namespace: &str, operator: &Operator, its: &str) {
-    let born = "{clients: [{name: alice}, {name: bob}], tunnels: {domain: t.example.com}}";
-    apply(client, namespace, "door", born).await.unwrap();
+/// All that becomes of a Gateway and a Tunnel in a namespace, from their birth on; the operator may be in another one. The
+/// Gateway takes the Tunnels of these namespaces.
+async fn live(client: &Client, namespace: &str, operator: &Operator, its: &str, allowed: &str) {
+    let tunnels = format!("{{domain: t.example.com, allowedNamespaces: {allowed}}}");
+    let born = format!("{{clients: [{{name: alice}}, {{name: bob}}], tunnels: {tunnels}}}");
+    apply(client, namespace, "door", &born).await.unwrap();
     ready_pod(client, namespace, "door", "door-1").await;
     until(client, namespace, "door", is("CertificatesReady", "True", "Issued")).await;
     let host = format!("portcullis-operator.{its}.svc");
@@ -97,6 +99,7 @@ async fn live(client: &Client, namespace: &str, operator: &Operator, its: &str) 
     tunnel::apply(client, namespace, "web", web).await;
     until_child(client, namespace, Kind::Deployment, "web-connector", |it| it.is_some()).await;
     tunnel::until(client, namespace, "web", ["Accepted", "True", "Accepted"]).await;
+    until_child(client, namespace, Kind::PodDisruptionBudget, "web-connector", |it| it.is_some()).await;
     apply(client, namespace, "door", SPEC).await.unwrap();
     until_child(client, namespace, Kind::Secret, "door-client-bob", |it| it.is_none()).await;
     for (kind, name) in [
@@ -118,7 +121,7 @@ async fn the_rights_of_the_manifest_are_enough_for_a_whole_life_and_none_of_them
     let (wide, own) = manifest();
     grant(&client, &namespace, &wide, &own).await;
     let operator = operator(&namespace).await;
-    live(&client, &namespace, &operator, &namespace).await;
+    live(&client, &namespace, &operator, &namespace, "{from: Selector, selector: {}}").await;
     // The lease is renewed, not only made.
     let lease = "coordination.k8s.io/leases".to_owned();
     let mut pace = tokio::time::interval(Duration::from_millis(100));
@@ -149,7 +152,7 @@ async fn with_watch_namespaces_the_operator_lives_without_a_right_beyond_them() 
     assert!(beyond.is_empty(), "{beyond:#?}");
     run(tool("kubectl").args(["apply", "--server-side", "-f", "-"]), Some(&rights)).await;
     let operator = operator_of(&own, &watched).await;
-    live(&client, &watched, &operator, &own).await;
+    live(&client, &watched, &operator, &own, "{}").await;
     let script = operator.script.clone();
     operator.stop().await;
     assert_eq!(script.forbidden(), Vec::<String>::new());

@@ -31,8 +31,9 @@ async fn offer(client: &Client, namespace: &str, name: &str, spec: &str) -> Resu
 struct Case(&'static str, &'static str);
 
 /// Beginnings of good specs, as the table names them.
-const BEGINNINGS: [(&str, &str); 4] = [
+const BEGINNINGS: [(&str, &str); 5] = [
     ("$TUNNEL", "Tunnel {gatewayRef: {name: door}, endpoint: 'localhost:80'"),
+    ("$RAW", "Tunnel {gatewayRef: {name: door}, access: {auth: None}, endpoint: 'localhost:80'"),
     ("$BACKEND", "backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}"),
     ("$EDGE", "access: {mode: Edge, edge: {generic: {issuer: 'https://a.example.com'}, audience: a"),
     ("$OIDC", "oidc: {issuer: 'https://a.example.com'"),
@@ -100,7 +101,11 @@ async fn a_good_spec_at_the_edge_of_each_rule_is_taken() {
         "backends: [{name: api, match: {pathPrefix: /}, sidecar: {port: 1}, auth: None, requires: []}]",
         "drivers: {compute: {sidecar: {image: a, securityContext: {runAsUser: 1}}, socketPath: /run/portcullis/compute/a/b.sock}, credentials: {socketPath: /a}}",
         "{replicas: 0, service: {port: 65535}, image: a}",
+        "tunnels: {domain: a.b, allowedNamespaces: {from: Selector, selector: {}}}",
         "tunnels: {domain: a.b, maxTunnels: 1000, allowedNamespaces: {from: All}, certificateRef: {name: a}}",
+        "tunnels: {domain: a.b, ports: ['1024', '65535-65535', '1024-65535']}",
+        "Tunnel {gatewayRef: {name: a}, protocol: TCP, port: 65535, endpoint: 'a:1', access: {auth: None, sourceCIDRs: ['::/0']}}",
+        "Tunnel {gatewayRef: {name: a}, protocol: TLS, label: a, endpoint: 'tcp://a:1', access: {auth: None, rateLimit: {requestsPerSecond: 1, burst: 1}}, upstream: {responseTimeout: 0m0s}}",
         "Tunnel {gatewayRef: {name: a, namespace: b}, endpoint: 'h2c://[::1]:1/', label: '0', connector: {replicas: 0}}",
         "Tunnel {gatewayRef: {name: a}, endpoint: A_b.c:65535, hostnames: ['*.Bücher.example.com.'], upstream: {connectTimeout: 1s, responseTimeout: 1440m}}",
     ] {

@@ -1,13 +1,17 @@
 //! Tunnels and the operator, against a real API server; what replicas say is said by hand.
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Client;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use portcullis_api::Tunnel;
 use portcullis_contract::control::{Connection, Probe, TunnelReport};
 use portcullis_tests::operator::Operator;
 use portcullis_tests::replica::{Credentials, Replica, ready_pod};
 use portcullis_tests::tunnel::{apply as apply_tunnel, condition, until};
 use portcullis_tests::{apply, client, is, namespace};
+use serde_json::json;
 
 const SPEC: &str = "{clients: [{name: alice}], tunnels: {domain: t.example.com}}";
 
@@ -22,6 +26,7 @@ fn report(tunnel: &Tunnel, namespace: &str, hop: &str) -> TunnelReport {
         remote_address: "192.0.2.7".into(),
         transport: "tls".into(),
         since_ms: 1_700_000_000_000,
+        round_trip_us: 1840,
         version: "test".into(),
         ..Connection::default()
     };
@@ -85,6 +90,8 @@ async fn a_tunnel_is_programmed_connected_reachable_and_ready_by_what_replicas_s
     let ready = until(&client, &namespace, "web", ["Ready", "True", "Ready"]).await.status.unwrap();
     assert_eq!((ready.connected, ready.time_to_first_byte.as_deref()), (1, Some("0.7s")));
     assert_eq!(ready.connections[0].replica, "door-1");
+    assert_eq!(ready.connections[0].round_trip.as_deref(), Some("1.8ms"));
+    assert_eq!(ready.last_probe.unwrap().latency.as_deref(), Some("3.0ms"));
     portcullis_tests::until(&client, &namespace, "door", |gateway| {
         let tunnels = gateway.status.as_ref().and_then(|status| status.tunnels);
         tunnels.is_some_and(|it| (it.total, it.connected) == (1, 1))
@@ -140,4 +147,89 @@ async fn a_gateway_that_is_missing_or_takes_no_tunnels_is_named_and_waited_for()
     assert!(hostnames.len() == 1 && hostnames[0].ends_with(".t.example.com"), "{hostnames:?}");
     // A generated name is words, and stays.
     assert_eq!(hostnames[0].split(['-', '.']).count(), 6, "{hostnames:?}");
+}
+
+#[tokio::test]
+async fn a_port_that_a_tunnel_holds_is_a_port_of_the_service_until_it_is_released() {
+    let (client, namespace, operator, mut replica) = door().await;
+    let tcp = |port: u16| {
+        format!(
+            "{{gatewayRef: {{name: door}}, protocol: TCP, port: {port}, endpoint: 'localhost:22', access: {{auth: None}}}}"
+        )
+    };
+    apply_tunnel(&client, &namespace, "ssh", &tcp(20_022)).await;
+    let refused = until(&client, &namespace, "ssh", ["Accepted", "False", "NotAllowed"]).await;
+    let message = &condition(&refused, "Accepted").unwrap().message;
+    assert!(message.contains("give it spec.tunnels.ports"), "{message}");
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let before = deployments.get("door").await.unwrap().metadata.generation;
+
+    let ports = "{clients: [{name: alice}], tunnels: {domain: t.example.com, ports: ['20000-20100']}}";
+    apply(&client, &namespace, "door", ports).await.unwrap();
+    let accepted = until(&client, &namespace, "ssh", ["Accepted", "True", "Accepted"]).await;
+    assert_eq!(accepted.status.unwrap().url.as_deref(), Some("tcp://t.example.com:20022"));
+    let served = loop {
+        let (told, read) = replica.snapshot().await;
+        replica.acknowledge(&told.version, &read.server_fingerprint).await;
+        let tunnels = read.tunnels.unwrap().tunnels;
+        if !tunnels.is_empty() {
+            break tunnels;
+        }
+    };
+    assert_eq!((served[0].port, served[0].endpoint.as_str()), (Some(20_022), "tcp://localhost:22"));
+    let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
+    let port_of = |service: &Service| {
+        let ports = service.spec.as_ref().unwrap().ports.as_ref().unwrap();
+        let found = ports.iter().find(|port| port.name.as_deref() == Some("tcp-20022"));
+        found.map(|port| (port.port, port.target_port.clone()))
+    };
+    until_service(&services, |it| port_of(it) == Some((20_022, Some(IntOrString::Int(20_022))))).await;
+    assert_eq!(deployments.get("door").await.unwrap().metadata.generation, before, "no pod is replaced");
+
+    apply_tunnel(&client, &namespace, "late", &tcp(20_022)).await;
+    let refused = until(&client, &namespace, "late", ["Accepted", "False", "PortConflict"]).await;
+    let message = &condition(&refused, "Accepted").unwrap().message;
+    assert!(message.contains(&format!("Tunnel {namespace}/ssh")), "{message}");
+    // What is as it should be is not written again.
+    let script = operator.script.clone();
+    apply_tunnel(&client, &namespace, "other", &open("")).await;
+    until(&client, &namespace, "other", ["Accepted", "True", "Accepted"]).await;
+    let writes = script.writes();
+    assert!(writes.iter().filter(|write| write.contains("/services/door")).count() <= 2, "{writes:#?}");
+
+    let api: Api<Tunnel> = Api::namespaced(client.clone(), &namespace);
+    for name in ["late", "ssh"] {
+        api.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    until_service(&services, |it| port_of(it).is_none()).await;
+}
+
+#[tokio::test]
+async fn labels_of_a_namespace_let_its_tunnels_in_and_out_at_once() {
+    let (client, namespace, _operator, _replica) = door().await;
+    let selecting = "{clients: [{name: alice}], tunnels: {domain: t.example.com, allowedNamespaces: {from: Selector, selector: {matchLabels: {tunnels: allowed}}}}}";
+    apply(&client, &namespace, "door", selecting).await.unwrap();
+    apply_tunnel(&client, &namespace, "web", &open(", label: web")).await;
+    let refused = until(&client, &namespace, "web", ["Accepted", "False", "NotAllowed"]).await;
+    let message = &condition(&refused, "Accepted").unwrap().message;
+    assert!(message.contains("tunnels=allowed"), "{message}");
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    for (label, expected) in [
+        (json!("allowed"), ["Accepted", "True", "Accepted"]),
+        (json!("no-more"), ["Accepted", "False", "NotAllowed"]),
+        (json!("allowed"), ["Accepted", "True", "Accepted"]),
+        (json!(null), ["Accepted", "False", "NotAllowed"]),
+    ] {
+        let label = json!({ "metadata": { "labels": { "tunnels": label } } });
+        namespaces.patch(&namespace, &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
+        until(&client, &namespace, "web", expected).await;
+    }
+}
+
+/// Waits until the Gateway's Service is like this.
+async fn until_service(services: &Api<Service>, is_it: impl Fn(&Service) -> bool) {
+    let found = kube::runtime::wait::await_condition(services.clone(), "door", |it: Option<&Service>| {
+        it.is_some_and(&is_it)
+    });
+    tokio::time::timeout(std::time::Duration::from_secs(30), found).await.expect("in time").unwrap();
 }

@@ -12,10 +12,17 @@ use crate::say;
 
 mod gateway;
 mod operator;
+mod tunnel;
 
 /// A bench by its name. Benches are added here.
-const BENCHES: &[&dyn Bench] =
-    &[&gateway::apply::Apply, &gateway::auth::Auth, &gateway::Gateway, &operator::Operator];
+const BENCHES: &[&dyn Bench] = &[
+    &gateway::apply::Apply,
+    &gateway::auth::Auth,
+    &gateway::Gateway,
+    &operator::Operator,
+    &tunnel::Tunnel,
+    &tunnel::ready::Ready,
+];
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {

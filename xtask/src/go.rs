@@ -29,6 +29,8 @@ pub(crate) enum Module {
     Pause,
     /// Clients and backends that nobody here wrote: `go-httpbin`, `grpcurl`, `grpc-health-probe`.
     Tools,
+    /// The gRPC project's own client and server for interoperability tests.
+    Interop,
     /// What GitOps tools make of an object.
     Kstatus,
 }
@@ -43,6 +45,7 @@ impl Module {
             Self::Helm3 => "helm3",
             Self::Pause => "pause",
             Self::Tools => "tools",
+            Self::Interop => "interop",
             Self::Kstatus => "kstatus",
         }
     }
@@ -76,6 +79,16 @@ impl Module {
         Ok(format!("{}-{}", self.name(), cache::key(parts.iter().map(Vec::as_slice))))
     }
 
+    /// Main packages whose names say too little or are taken, and what their programs are called instead.
+    const fn renamed(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Etcd => &[("server", "etcd")],
+            Self::Helm3 => &[("helm", "helm3")],
+            Self::Interop => &[("server", "grpc-interop-server"), ("client", "grpc-interop-client")],
+            _ => &[],
+        }
+    }
+
     fn build(self, folder: &Path, toolchain: &str) -> Result<()> {
         let mut step = say::step(format!("Go programs: {} (once; minutes with nothing cached)", self.name()));
         let flags = if self == Self::Kubernetes {
@@ -102,15 +115,9 @@ impl Module {
         if !child.wait().context("failed to wait for go")?.success() {
             bail!("go install of {} failed:\n{}", self.name(), command::tail(&last.join("\n"), 20));
         }
-        // named after a main package called "server", and like the other Helm
-        let renamed = match self {
-            Self::Etcd => Some(("server", "etcd")),
-            Self::Helm3 => Some(("helm", "helm3")),
-            _ => None,
-        };
-        if let Some((made, wanted)) = renamed {
-            std::fs::rename(folder.join(made), folder.join(wanted))
-                .with_context(|| format!("failed to rename {wanted}"))?;
+        for (package, program) in self.renamed() {
+            let renamed = std::fs::rename(folder.join(package), folder.join(program));
+            renamed.with_context(|| format!("failed to rename {program}"))?;
         }
         step.done();
         Ok(())

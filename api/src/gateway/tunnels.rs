@@ -1,11 +1,12 @@
 //! Public names of a Gateway, for services elsewhere.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Lets Tunnels answer on public names of this Gateway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tunnels {
     /// Names below this one are public: no client certificate is asked for there.
@@ -22,6 +23,13 @@ pub struct Tunnels {
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
 
+    /// Ports that Tunnels of protocol TCP may have, each a port or a range. Those that a Tunnel holds are ports of the
+    /// Gateway's Service. Without any: no Tunnel of protocol TCP is accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 4, max = 11)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(p, p.matches('^[0-9]{4,5}(-[0-9]{4,5})?$') && int(p.split('-')[0]) >= 1024 && int(p.split('-')[0]) <= int(p.split('-')[p.split('-').size() - 1]) && int(p.split('-')[p.split('-').size() - 1]) <= 65535)").message("ports are ports between 1024 and 65535, or ranges of them, such as 20000 or 20000-20100"))]
+    pub ports: Vec<String>,
+
     /// How many Tunnels are accepted; the oldest.
     #[serde(default = "thousand")]
     #[schemars(range(min = 1, max = 1000))]
@@ -34,6 +42,7 @@ impl Default for Tunnels {
             domain: String::new(),
             certificate_ref: None,
             allowed_namespaces: AllowedNamespaces::default(),
+            ports: Vec::new(),
             max_tunnels: thousand(),
         }
     }
@@ -49,11 +58,15 @@ pub struct SecretRef {
 }
 
 /// Whose Tunnels are accepted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)").message("selector and from: Selector need each other: write the labels of the namespaces, such as selector: {matchLabels: {team: shop}}"))]
 pub struct AllowedNamespaces {
     /// Which namespaces.
     #[serde(default)]
     pub from: NamespacesFrom,
+    /// Labels of the namespaces, with from: Selector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
 }
 
 /// Which namespaces.
@@ -64,6 +77,8 @@ pub enum NamespacesFrom {
     Same,
     /// Every one.
     All,
+    /// Those whose labels selector selects.
+    Selector,
 }
 
 fn thousand() -> i32 {

@@ -55,6 +55,9 @@ pub struct Connection {
     pub transport: String,
     /// When it was opened.
     pub since: String,
+    /// What a request to the connector and back takes, such as 12ms; written anew when it has doubled or halved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip: Option<String>,
     /// Version of the connector.
     pub version: String,
 }
@@ -67,6 +70,9 @@ pub struct ProbeStatus {
     pub time: String,
     /// Whether the endpoint answered.
     pub passed: bool,
+    /// From its beginning to the answer, such as 4.2ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<String>,
     /// The hop that broke: dns, tls, gateway, peer, connector or endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hop: Option<String>,

@@ -1,5 +1,5 @@
-//! What `cargo xtask bench gateway`, `bench auth` and `bench apply` run: certificates, load, and the wait for a first
-//! answer.
+//! What `cargo xtask bench gateway`, `bench auth`, `bench tunnel` and `bench apply` run: certificates, load, and the wait
+//! for a first answer.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -9,8 +9,11 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Parser, ValueEnum};
 use portcullis_bench::gateway::caller::{Caller, Exchange};
-use portcullis_bench::gateway::load::{Load, Manner};
-use portcullis_bench::gateway::{answer, credentials, load, stream, token};
+use portcullis_bench::gateway::credentials::Beside;
+use portcullis_bench::gateway::delay::Line;
+use portcullis_bench::gateway::load::{Load, Manner, Neighbours};
+use portcullis_bench::gateway::{answer, credentials, delay, idle, load, stream, token};
+use serde::Serialize;
 
 /// Load on a door that asks for client certificates.
 #[derive(Debug, Parser)]
@@ -25,6 +28,9 @@ enum Task {
         /// A token and its issuer's keys too
         #[arg(long)]
         oidc: bool,
+        /// So many tunnels to the backend too
+        #[arg(long, default_value_t = 0)]
+        tunnels: usize,
     },
     /// Download for a while and print what it cost, as JSON
     Stream {
@@ -36,9 +42,9 @@ enum Task {
         /// How many bytes
         #[arg(long, default_value_t = 1_000_000_000)]
         bytes: u64,
-        /// The server's process
-        #[arg(long)]
-        pid: u32,
+        /// The servers' processes
+        #[arg(long = "pid", required = true)]
+        pids: Vec<u32>,
     },
     /// Ask for a while and print what it cost, as JSON
     Load {
@@ -54,9 +60,47 @@ enum Task {
         /// Milliseconds that are measured
         #[arg(long, default_value_t = 4000)]
         time: u64,
-        /// The server's process
+        /// The servers' processes
+        #[arg(long = "pid", required = true)]
+        pids: Vec<u32>,
+        /// What neighbours download meanwhile
+        #[arg(long, default_value = "/")]
+        bulk: String,
+        /// How many of them read
+        #[arg(long, default_value_t = 0)]
+        reading: usize,
+        /// How many of them do not
+        #[arg(long, default_value_t = 0)]
+        stalled: usize,
+    },
+    /// Connect connectors that have nothing to do, and print what they cost, as JSON
+    Idle {
+        #[command(flatten)]
+        door: Door,
+        /// Port of the backend that the tunnels lead to
+        #[arg(long)]
+        backend: u16,
+        /// How many
+        #[arg(long)]
+        count: usize,
+        /// The gateway's process
         #[arg(long)]
         pid: u32,
+    },
+    /// Be a long line to a port of this machine
+    Delay {
+        /// Where it begins
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Where it ends
+        #[arg(long)]
+        to: SocketAddr,
+        /// Milliseconds from one end to the other
+        #[arg(long)]
+        milliseconds: u64,
+        /// Bytes a second
+        #[arg(long)]
+        rate: u32,
     },
     /// Measure what a token costs within the gateway and print it, as JSON
     Token {
@@ -74,7 +118,7 @@ enum Task {
 }
 
 /// Whom to ask, and for what.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Door {
     /// Folder with tls.crt, tls.key and ca.crt
     #[arg(long)]
@@ -108,30 +152,45 @@ enum MannerArgument {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     match Task::parse() {
-        Task::Credentials { folder, backend, oidc } => credentials::write(&folder, backend, oidc),
-        Task::Load { manner, door, callers, warm_up, time, pid } => {
+        Task::Credentials { folder, backend, oidc, tunnels } => {
+            credentials::write(&folder, backend, Beside { oidc, tunnels })
+        }
+        Task::Load { manner, door, callers, warm_up, time, pids, bulk, reading, stalled } => {
             let manner = match manner {
                 MannerArgument::KeepAlive => Manner::KeepAlive,
                 MannerArgument::Connect => Manner::Connect,
             };
             let (warm_up, time) = (Duration::from_millis(warm_up), Duration::from_millis(time));
-            let figures = load::run(&door.caller()?, Load { manner, callers, warm_up, time, pid }).await?;
-            writeln!(std::io::stdout(), "{}", serde_json::to_string(&figures)?)?;
-            Ok(())
+            let neighbours = Neighbours {
+                caller: (reading + stalled > 0)
+                    .then(|| Door { path: bulk, ..door.clone() }.caller())
+                    .transpose()?,
+                reading,
+                stalled,
+            };
+            let load = Load { manner, callers, warm_up, time, pids, neighbours };
+            told(&load::run(&door.caller()?, load).await?)
         }
-        Task::Stream { door, tunnelled, bytes, pid } => {
-            let figures = stream::run(&door.caller()?, &door.host, tunnelled, bytes, pid).await?;
-            writeln!(std::io::stdout(), "{}", serde_json::to_string(&figures)?)?;
-            Ok(())
+        Task::Stream { door, tunnelled, bytes, pids } => {
+            told(&stream::run(&door.caller()?, &door.host, tunnelled, bytes, &pids).await?)
         }
-        Task::Token { folder } => {
-            writeln!(std::io::stdout(), "{}", serde_json::to_string(&token::measure(&folder)?)?)?;
-            Ok(())
+        Task::Token { folder } => told(&token::measure(&folder)?),
+        Task::Idle { door, backend, count, pid } => {
+            told(&idle::run(door.caller()?, &credentials::endpoint(backend), count, pid).await?)
+        }
+        Task::Delay { listen, to, milliseconds, rate } => {
+            delay::run(listen, to, Line { delay: Duration::from_millis(milliseconds), rate }).await
         }
         Task::Answer { door, limit } => {
             answer::await_first(&door.caller()?, Duration::from_secs(limit)).await
         }
     }
+}
+
+/// Prints figures.
+fn told(figures: &impl Serialize) -> Result<()> {
+    writeln!(std::io::stdout(), "{}", serde_json::to_string(figures)?)?;
+    Ok(())
 }
 
 impl Door {

@@ -31,6 +31,11 @@ pub async fn await_first(caller: &Caller, limit: Duration) -> Result<()> {
     }
 }
 
+/// Whether the door answers 200 now.
+pub async fn is_answered(caller: &Caller) -> bool {
+    matches!(tokio::time::timeout(ATTEMPT, attempt(caller)).await, Ok(Ok(200)))
+}
+
 async fn attempt(caller: &Caller) -> Result<u16> {
     let mut session = caller.connect().await?;
     let status = session.ask().await?;

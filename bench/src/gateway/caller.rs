@@ -30,9 +30,9 @@ pub enum Exchange {
 }
 
 /// What every connection of a load has in common.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Caller {
-    connector: TlsConnector,
+    config: Arc<ClientConfig>,
     name: ServerName<'static>,
     address: SocketAddr,
     request: Arc<[u8]>,
@@ -74,11 +74,20 @@ impl Caller {
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n{bearer}\r\n"
         );
         Ok(Self {
-            connector: TlsConnector::from(Arc::new(config)),
+            config: Arc::new(config),
             name: ServerName::try_from(host.to_owned()).context("the host is no name")?,
             address,
             request: request.into_bytes().into(),
         })
+    }
+
+    /// The same, speaking another protocol than HTTP/1.1 once hands are shaken.
+    #[must_use]
+    pub fn speaking(mut self, protocol: &[u8]) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        self.config = Arc::new(config);
+        self
     }
 
     /// What it asks, as it is sent.
@@ -93,7 +102,8 @@ impl Caller {
     pub async fn stream(&self) -> Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await.context("failed to connect")?;
         stream.set_nodelay(true)?;
-        self.connector.connect(self.name.clone(), stream).await.context("failed to shake hands")
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        connector.connect(self.name.clone(), stream).await.context("failed to shake hands")
     }
 
     /// Connects and shakes hands.

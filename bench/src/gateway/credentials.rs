@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use portcullis_contract::files;
 use portcullis_contract::snapshot::{
-    Auth, Backend, Client, GatewayName, Match, Mode, Protocol, Snapshot, Target,
+    Auth, Backend, Client, GatewayName, Match, Mode, Protocol, Snapshot, Target, Tunnel, TunnelAccess,
+    TunnelProtocol, Tunnels, Upstream,
 };
 use portcullis_pki::{
     Authority, AuthorityProfile, Leaf, LeafProfile, NameConstraints, RandomMint, Usage, issue_authority,
@@ -18,6 +19,10 @@ use super::token;
 
 /// The name that callers know the door by.
 pub const HOST: &str = "door.shop.svc";
+/// Public names lie below this one.
+pub const DOMAIN: &str = "t.example.com";
+/// Namespace of the tunnels, which are `t0`, `t1` and so on.
+pub const TUNNELS: &str = "shop";
 const IDENTITY: &str = "spiffe://cluster.local/ns/shop/gateway/door";
 const CLIENT: &str = "ci";
 
@@ -31,12 +36,31 @@ pub const TOKEN: &str = "token";
 /// File with the keys of its issuer.
 pub const JWKS: &str = "jwks";
 
-/// Writes `server/`, `client/` (a bundle each) and the snapshot, with one backend that gets every path. With `oidc`, also
-/// a `token` and the `jwks` of its issuer, which the backend is to serve.
+/// What a gateway has beside its one backend.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// A `token`, and the `jwks` of its issuer, which the backend is to serve.
+    pub oidc: bool,
+    /// So many tunnels to that backend, open to everybody.
+    pub tunnels: usize,
+}
+
+/// The public name of a tunnel, by its number.
+pub fn hostname(tunnel: usize) -> String {
+    format!("t{tunnel}.{DOMAIN}")
+}
+
+/// Where the tunnels lead to.
+pub fn endpoint(backend: u16) -> String {
+    format!("http://127.0.0.1:{backend}")
+}
+
+/// Writes `server/`, `client/` (a bundle each) and the snapshot, with one backend that gets every path. The client may
+/// serve every tunnel, and visitors know the server by the same roots.
 ///
 /// # Errors
 /// Where certificates cannot be made or files not be written.
-pub fn write(folder: &Path, backend: u16, oidc: bool) -> Result<()> {
+pub fn write(folder: &Path, backend: u16, beside: Beside) -> Result<()> {
     let profile = AuthorityProfile {
         common_name: "portcullis shop/door".to_owned(),
         lifetime: Duration::days(3650),
@@ -49,7 +73,10 @@ pub fn write(folder: &Path, backend: u16, oidc: bool) -> Result<()> {
     bundle(&folder.join(SERVER), &server, &authority)?;
     bundle(&folder.join(BUNDLE), &client, &authority)?;
     let mut snapshot = snapshot(&authority, &server, backend);
-    if oidc {
+    if beside.tunnels > 0 {
+        snapshot.tunnels = Some(tunnels(backend, beside.tunnels));
+    }
+    if beside.oidc {
         let issued = token::issue(now().unix_timestamp())?;
         put(&folder.join(TOKEN), &issued.token)?;
         put(&folder.join(JWKS), &issued.jwks)?;
@@ -62,7 +89,11 @@ fn leaf(authority: &Authority, usage: Usage, uri: String) -> Result<Leaf> {
     let profile = LeafProfile {
         common_name: if usage == Usage::Server { HOST } else { CLIENT }.to_owned(),
         usage,
-        dns_names: if usage == Usage::Server { vec![HOST.to_owned()] } else { Vec::new() },
+        dns_names: if usage == Usage::Server {
+            vec![HOST.to_owned(), format!("*.{DOMAIN}")]
+        } else {
+            Vec::new()
+        },
         ip_addresses: Vec::new(),
         uris: vec![uri],
         lifetime: Duration::days(7),
@@ -113,6 +144,29 @@ fn snapshot(authority: &Authority, server: &Leaf, backend: u16) -> Snapshot {
         oidc: None,
         drivers: Vec::new(),
         tunnels: None,
+    }
+}
+
+fn tunnels(backend: u16, count: usize) -> Tunnels {
+    let tunnel = |number| Tunnel {
+        namespace: TUNNELS.to_owned(),
+        name: format!("t{number}"),
+        uid: format!("uid-{number}"),
+        protocol: TunnelProtocol::Http,
+        port: None,
+        hostnames: vec![hostname(number)],
+        endpoint: endpoint(backend),
+        upstream: Upstream::default(),
+        enabled: true,
+        access: TunnelAccess { auth: Auth::None, ..TunnelAccess::default() },
+    };
+    Tunnels {
+        domain: DOMAIN.to_owned(),
+        certificate_dir: None,
+        service: String::new(),
+        peers: Vec::new(),
+        replicas: 1,
+        tunnels: (0..count).map(tunnel).collect(),
     }
 }
 

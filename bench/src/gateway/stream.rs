@@ -17,7 +17,7 @@ use super::cpu;
 pub struct Figures {
     /// Bytes that came, headers included.
     pub bytes: u64,
-    /// Processor time of the server for 1e9 of them, in seconds.
+    /// Processor time of the servers for 1e9 of them, in seconds.
     pub cpu_seconds_per_gb: f64,
     /// Megabytes (1e6) a second.
     pub megabytes_per_second: f64,
@@ -27,11 +27,11 @@ pub struct Figures {
 ///
 /// # Errors
 /// Where the connection breaks before.
-pub async fn run(caller: &Caller, host: &str, tunnelled: bool, wanted: u64, pid: u32) -> Result<Figures> {
-    let (before, began) = (cpu::spent(pid)?, Instant::now());
+pub async fn run(caller: &Caller, host: &str, tunnelled: bool, wanted: u64, pids: &[u32]) -> Result<Figures> {
+    let (before, began) = (cpu::spent(pids)?, Instant::now());
     let bytes =
         if tunnelled { through(caller, host, wanted).await? } else { straight(caller, wanted).await? };
-    let (cost, took) = (cpu::spent(pid)?.saturating_sub(before), began.elapsed());
+    let (cost, took) = (cpu::spent(pids)?.saturating_sub(before), began.elapsed());
     Ok(figures(bytes, cost, took))
 }
 

@@ -32,8 +32,12 @@ runs the operator with exactly these: they are enough, and none is idle.
   verbs: [create]
 {{- end }}
 
-{{- /* On kinds that are in no namespace, with watchNamespaces too. */}}
+{{- /* On kinds that are in no namespace; none of them with watchNamespaces. */}}
 {{- define "portcullis.rights.cluster" -}}
+# Only used where a Gateway takes Tunnels by the labels of their namespaces.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
 {{- end }}
 
 {{- /* In its own namespace: the Lease, and the control channel's authority. */}}

@@ -15,6 +15,7 @@ use portcullis_contract::tunnel::instruction::Instruction as Told;
 use portcullis_protocol::{carried, message};
 
 use super::body::{InFlight, Passing, Reply};
+use super::raw;
 use super::serve::Link;
 use super::upstream::{Upload, Upstream};
 
@@ -71,6 +72,9 @@ async fn forward(link: &Link, mut request: Request<Incoming>) -> Result<Response
     let uid = request.headers_mut().remove(carried::TUNNEL);
     let uid = uid.as_ref().and_then(|uid| uid.to_str().ok()).ok_or(carried::Fault::NotServed)?;
     let upstream = link.upstream(uid).ok_or(carried::Fault::NotServed)?;
+    if upstream.is_raw() {
+        return raw::carry(link, &upstream, request).await;
+    }
     let in_flight = link.begin();
     let protocol = request.extensions_mut().remove::<Protocol>();
     match protocol {

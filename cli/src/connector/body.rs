@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use portcullis_protocol::raw::Outgoing;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -62,6 +64,11 @@ pub(super) enum Reply {
         body: Passing,
         _in_flight: InFlight,
     },
+    /// What an endpoint sends, as it comes.
+    Raw {
+        body: Outgoing<OwnedReadHalf>,
+        _in_flight: InFlight,
+    },
     /// Of the control stream: open for as long as requests are wanted.
     Control(Pin<Box<WaitForCancellationFutureOwned>>),
 }
@@ -84,6 +91,7 @@ impl Body for Reply {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Endpoint { body, .. } => Pin::new(body).poll_frame(cx),
+            Self::Raw { body, .. } => Pin::new(body).poll_frame(cx),
             Self::Control(cancelled) => cancelled.as_mut().poll(cx).map(|()| None),
         }
     }
@@ -92,7 +100,7 @@ impl Body for Reply {
         match self {
             Self::Empty => true,
             Self::Endpoint { body, .. } => body.is_end_stream(),
-            Self::Control(_) => false,
+            Self::Raw { .. } | Self::Control(_) => false,
         }
     }
 
@@ -100,7 +108,7 @@ impl Body for Reply {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Endpoint { body, .. } => body.size_hint(),
-            Self::Control(_) => SizeHint::default(),
+            Self::Raw { .. } | Self::Control(_) => SizeHint::default(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Opens connections to a gateway: TLS with the protocol's own name, or a WebSocket where only HTTP passes, either through
-//! an HTTP proxy that the environment names.
+//! an HTTP proxy.
 
 use std::io;
 use std::net::IpAddr;
@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
-use hyper_util::client::proxy::matcher::Matcher;
 use portcullis_protocol::{ALPN, CONNECT_PATH};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
@@ -56,12 +55,11 @@ pub(super) struct Dialer {
     settings: Arc<Settings>,
     /// Tickets of earlier connections, so that reconnecting costs the gateway little. Dropped when what is shown changes.
     resumption: Mutex<Option<(Vec<u8>, Resumption)>>,
-    proxies: Matcher,
 }
 
 impl Dialer {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, resumption: Mutex::default(), proxies: Matcher::from_env() }
+        Self { settings, resumption: Mutex::default() }
     }
 
     /// Opens a connection; the token that goes with it.
@@ -97,7 +95,7 @@ impl Dialer {
 
     /// A connection to the gateway, or through a proxy to it.
     async fn reach(&self, gateway: &Uri, host: &str, port: u16) -> Result<TcpStream, DialError> {
-        let Some(proxy) = self.proxies.intercept(gateway) else { return connect(host, port).await };
+        let Some(proxy) = self.settings.proxies.intercept(gateway) else { return connect(host, port).await };
         let (proxy_host, proxy_port) = address(proxy.uri());
         let mut stream = connect(proxy_host, proxy_port).await?;
         let label = format!("{proxy_host}:{proxy_port}");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
 use portcullis_contract::endpoint::Endpoint;
 use portcullis_contract::tunnel::Offer;
 use rustls::ClientConfig;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub endpoint_tls: Arc<ClientConfig>,
     /// Through a WebSocket.
     pub websocket: bool,
+    /// The HTTP proxies that the gateway is reached through.
+    pub proxies: Arc<Matcher>,
     /// Where `/readyz` is.
     pub health_listen: Option<SocketAddr>,
     /// How long requests in flight may take when it is stopped.
@@ -88,6 +91,7 @@ impl Settings {
             offers: vec![Offer { namespace, name, endpoints }],
             endpoint_tls: credentials::endpoint_tls(run.endpoint_ca.as_deref()).await?,
             websocket: run.websocket,
+            proxies: Arc::new(Matcher::from_env()),
             health_listen: run.health_listen,
             drain: run.drain,
         })

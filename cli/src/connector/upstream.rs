@@ -19,6 +19,7 @@ use portcullis_protocol::carried::Fault;
 use portcullis_protocol::limits::{CONNECTION_WINDOW, STREAM_WINDOW};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -29,6 +30,9 @@ use super::body::Passing;
 const IDLE: Duration = Duration::from_mins(1);
 /// How many do.
 const IDLE_CONNECTIONS: usize = 256;
+/// When an endpoint that says nothing is asked whether it is still there, and how often.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(15));
 
 pub(super) type Upload = EitherBody<Passing, http_body_util::Empty<bytes::Bytes>>;
 
@@ -49,6 +53,7 @@ pub(super) struct Upstream {
     scheme: Scheme,
     host_header: Option<HeaderValue>,
     response_time: Option<Duration>,
+    dial: Dial,
     client: Client<Dial, Upload>,
 }
 
@@ -70,12 +75,13 @@ impl Upstream {
             .http2_only(endpoint.scheme == Scheme::H2c)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .build(dial);
+            .build(dial.clone());
         Self {
             scheme: endpoint.scheme,
             host_header: HeaderValue::try_from(&service.host_header).ok().filter(|it| !it.is_empty()),
             response_time: (service.response_timeout_ms > 0)
                 .then(|| Duration::from_millis(u64::from(service.response_timeout_ms))),
+            dial,
             client,
             service,
         }
@@ -83,6 +89,27 @@ impl Upstream {
 
     pub(super) fn service(&self) -> &Service {
         &self.service
+    }
+
+    /// Whether bytes go there as they come.
+    pub(super) fn is_raw(&self) -> bool {
+        self.scheme == Scheme::Tcp
+    }
+
+    /// Opens a connection for bytes as they come.
+    pub(super) async fn connect(&self) -> Result<TcpStream, Fault> {
+        let endpoint = &self.service.endpoint;
+        match tokio::time::timeout(self.dial.time, self.dial.tcp()).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => {
+                tracing::info!(%endpoint, %error, "the endpoint takes no connection");
+                Err(Fault::Unreachable)
+            }
+            Err(_) => {
+                tracing::info!(%endpoint, "the endpoint takes no connection in time");
+                Err(Fault::ConnectTimeout)
+            }
+        }
     }
 
     pub(super) fn speaks_h2(&self) -> bool {
@@ -159,9 +186,16 @@ impl tower::Service<Uri> for Dial {
 }
 
 impl Dial {
-    async fn open(&self) -> io::Result<Line> {
+    async fn tcp(&self) -> io::Result<TcpStream> {
         let stream = TcpStream::connect((&*self.host, self.port)).await?;
         stream.set_nodelay(true)?;
+        // A stream may be silent for hours; an endpoint that is gone without a word is noticed.
+        SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
+        Ok(stream)
+    }
+
+    async fn open(&self) -> io::Result<Line> {
+        let stream = self.tcp().await?;
         let Some(tls) = &self.tls else { return Ok(Line::Plain(TokioIo::new(stream))) };
         let name = ServerName::try_from(self.host.to_string()).map_err(io::Error::other)?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;

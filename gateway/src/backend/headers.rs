@@ -20,7 +20,9 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 /// Beginnings of names that speak of identity or forwarding.
-const RESERVED_PREFIXES: [&str; 8] = [
+const RESERVED_PREFIXES: [&str; 9] = [
+    // What gateway and connector tell each other (`portcullis_protocol::carried`).
+    "portcullis-",
     "x-portcullis-",
     "x-forwarded",
     "x-client-cert",
@@ -65,7 +67,7 @@ pub(super) struct Outgoing<'a> {
 
 /// Whether a caller may not send this name. An underscore reads as a hyphen to many servers, and so it does here.
 fn is_reserved(name: &str) -> bool {
-    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'c' | b'r' | b't')) {
+    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'c' | b'r' | b't' | b'p')) {
         return false;
     }
     RESERVED_PREFIXES.iter().any(|prefix| aliases(name, prefix, false))

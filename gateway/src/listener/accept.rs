@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
 use super::certificates::Served;
 use super::connection::{Came, Connection, Peer};
-use super::handshake::{Manner, Spoken, handshake};
+use super::handshake::{Kind, Manner, Passing, Shaken, Spoken, handshake};
 use super::{connection, connector, handshake};
+use crate::config::Config;
 use crate::metrics::HandshakeResult;
 use crate::shared::Shared;
+use crate::tunnel::{self, Visitor};
 
 const BACKLOG: i32 = 4096;
 /// How long to wait where the process is out of file descriptors.
@@ -51,21 +52,35 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts until the replica stops.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let places = Arc::new(Semaphore::new(shared.limits.connections));
     let mut served = shared.certificates.served();
+    let stop = shared.lifeline.stop.clone();
     // Until there is a certificate to show, callers wait in the backlog.
     tokio::select! {
-        () = shared.lifeline.stop.cancelled() => return,
+        () = stop.cancelled() => return,
         ready = served.wait_for(Option::is_some) => if ready.is_err() { return },
     }
     shared.set_listening();
+    let admitting = Arc::clone(&shared);
+    let accepting = accept(&listener, &shared, ALERT, |stream, peer| {
+        let (now, shared) = (served.borrow().clone(), Arc::clone(&admitting));
+        async move {
+            if let Some(now) = now {
+                admit(stream, peer, &now, &shared).await;
+            }
+        }
+    });
+    stop.run_until_cancelled(accepting).await;
+}
+
+/// Accepts, and has as many served at once as there may be. The others are told `full`.
+pub(super) async fn accept<F: Future<Output = ()> + Send + 'static>(
+    listener: &TcpListener,
+    shared: &Shared,
+    full: &[u8],
+    serve: impl Fn(TcpStream, SocketAddr) -> F,
+) {
     loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shared.lifeline.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
+        let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
@@ -73,56 +88,63 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            refuse(&stream, &shared);
+        let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
+            shared.metrics.connections_refused.inc();
+            // A connection this young has an empty send buffer; where even that fails there is nothing more to say.
+            let _ = stream.try_write(full);
             continue;
         };
-        let Some(now) = served.borrow().clone() else { continue };
-        let shared = Arc::clone(&shared);
-        let callers = shared.lifeline.callers.clone();
-        callers.spawn(async move {
+        let served = serve(stream, peer);
+        shared.lifeline.callers.spawn(async move {
             let _place = place;
-            admit(stream, peer, &now, &shared).await;
+            served.await;
         });
     }
 }
 
+/// Whether a connection from there begins with a PROXY protocol header. Whoever else begins like that is taken at its word
+/// by nobody.
+pub(super) fn is_introduced(config: Option<&Config>, peer: SocketAddr) -> bool {
+    config.is_some_and(|config| config.proxy_protocol && config.trusts_peer(peer.ip()))
+}
+
 /// Shakes hands with whoever connects, and serves them.
 async fn admit(stream: TcpStream, peer: SocketAddr, now: &Served, shared: &Arc<Shared>) {
-    let (is_trusted, proxy_protocol) = match shared.config().as_ref() {
-        Some(config) => (config.trusts_peer(peer.ip()), config.proxy_protocol),
-        None => (false, false),
+    let config = shared.config().clone();
+    let manner = Manner {
+        tls: now.tls.clone(),
+        tunnels: config.as_ref().and_then(|config| config.tunnels.clone()),
+        proxy_protocol: is_introduced(config.as_deref(), peer),
     };
-    // Whoever else begins like that is taken at its word by nobody.
-    let manner = Manner { tls: now.tls.clone(), proxy_protocol: proxy_protocol && is_trusted };
     let shaken = tokio::select! {
         shaken = handshake(stream, manner, shared.limits.handshake_time) => shaken,
         () = shared.lifeline.stop.cancelled() => return,
     };
-    match shaken {
-        Ok(shaken) => {
-            shared.metrics.handshake(HandshakeResult::Ok);
-            let peer = Peer { socket: peer, on_behalf_of: shaken.on_behalf_of };
-            let came = Came { chain: shaken.chain, peer, mode: now.mode, door: shaken.door };
-            let connection = Connection::new(came, Arc::clone(shared));
-            let trust = Arc::clone(&now.trust);
-            match shaken.spoken {
-                Spoken::Connector => connector::serve(shaken.transport, connection, trust, "tls").await,
-                spoken => {
-                    connection::serve(shaken.transport, spoken == Spoken::Http2, connection, trust).await;
-                }
-            }
-        }
+    let Shaken { kind, on_behalf_of } = match shaken {
+        Ok(shaken) => shaken,
         Err(failure) => {
             shared.metrics.handshake(failure.result);
             tracing::debug!(%peer, result = failure.result.as_str(), error = %failure.error, "handshake failed");
-            handshake::part(failure).await;
+            return handshake::part(failure).await;
+        }
+    };
+    let peer = Peer { socket: peer, on_behalf_of };
+    match kind {
+        Kind::Asks(asking) => {
+            shared.metrics.handshake(HandshakeResult::Ok);
+            let came = Came { chain: asking.chain, peer, mode: now.mode, door: asking.door };
+            let connection = Connection::new(came, Arc::clone(shared));
+            let trust = Arc::clone(&now.trust);
+            match asking.spoken {
+                Spoken::Connector => connector::serve(asking.transport, connection, trust, "tls").await,
+                spoken => {
+                    connection::serve(asking.transport, spoken == Spoken::Http2, connection, trust).await;
+                }
+            }
+        }
+        Kind::Passes(Passing { tunnel, seen, alpn, stream }) => {
+            let visitor = Visitor { stream, seen, alpn, address: peer.address() };
+            tunnel::pass_on(shared, &tunnel, visitor).await;
         }
     }
-}
-
-fn refuse(stream: &TcpStream, shared: &Shared) {
-    shared.metrics.connections_refused.inc();
-    // A connection this young has an empty send buffer; where even that fails there is nothing more to say.
-    let _ = stream.try_write(ALERT);
 }

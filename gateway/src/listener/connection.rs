@@ -1,7 +1,7 @@
 //! One connection after its handshake: HTTP/1.1 or HTTP/2, who is asking on it, and whether it may go on.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -59,6 +59,13 @@ pub(crate) struct Peer {
     pub(super) socket: SocketAddr,
     /// Whom a trusted proxy says that it speaks for.
     pub(super) on_behalf_of: Option<SocketAddr>,
+}
+
+impl Peer {
+    /// Where the caller is.
+    pub(super) fn address(self) -> IpAddr {
+        self.on_behalf_of.unwrap_or(self.socket).ip()
+    }
 }
 
 /// Which names a connection may ask for.

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use rustls::CertificateError;
-use rustls::server::Acceptor;
+use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::certificates::Tls;
@@ -18,7 +19,10 @@ use super::proxy;
 use super::transport::{Sniffed, Transport};
 use crate::auth::Chain;
 use crate::metrics::HandshakeResult;
+use crate::tunnel::{Tunnel, Tunnels};
 
+/// What a handshake's first message is likely to fit into.
+const HELLO: usize = 2048;
 /// First byte of every TLS connection: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
 /// How long, and for how many bytes, a failed connection is read on, so that its alert is not lost in a reset.
@@ -39,15 +43,38 @@ pub(super) struct Failure {
     stream: Option<TcpStream>,
 }
 
-/// A connection that may ask.
+/// A connection that has begun.
 pub(super) struct Shaken {
+    pub(super) kind: Kind,
+    /// Whom a trusted proxy says that it speaks for.
+    pub(super) on_behalf_of: Option<SocketAddr>,
+}
+
+/// What becomes of a connection.
+pub(super) enum Kind {
+    /// It may ask.
+    Asks(Box<Asking>),
+    /// Its handshake is for the endpoint of a tunnel, not for us.
+    Passes(Passing),
+}
+
+/// A connection that may ask.
+pub(super) struct Asking {
     pub(super) transport: Transport,
     pub(super) spoken: Spoken,
     pub(super) door: Door,
     /// What the caller has shown.
     pub(super) chain: Chain,
-    /// Whom a trusted proxy says that it speaks for.
-    pub(super) on_behalf_of: Option<SocketAddr>,
+}
+
+/// A connection whose handshake was only looked at.
+pub(super) struct Passing {
+    pub(super) tunnel: Arc<Tunnel>,
+    /// The first message of the handshake, and what came with it.
+    pub(super) seen: Bytes,
+    /// The protocols that it names.
+    pub(super) alpn: Vec<Vec<u8>>,
+    pub(super) stream: TcpStream,
 }
 
 /// What a connection speaks.
@@ -73,6 +100,8 @@ impl Spoken {
 pub(super) struct Manner {
     /// None: without TLS.
     pub(super) tls: Option<Arc<Tls>>,
+    /// Some of which end TLS themselves.
+    pub(super) tunnels: Option<Arc<Tunnels>>,
     /// With a PROXY protocol header before all else.
     pub(super) proxy_protocol: bool,
 }
@@ -92,23 +121,24 @@ pub(super) async fn handshake(stream: TcpStream, manner: Manner, time: Duration)
 async fn shake(mut stream: TcpStream, manner: Manner) -> Result<Shaken, Failure> {
     let on_behalf_of =
         if manner.proxy_protocol { proxy::read(&mut stream).await.map_err(Failure::other)? } else { None };
-    let Some(config) = manner.tls else {
-        let (stream, is_h2) = Sniffed::read(stream).await.map_err(Failure::other)?;
-        return Ok(Shaken {
-            transport: Transport::Plain(stream),
-            spoken: if is_h2 { Spoken::Http2 } else { Spoken::Http1 },
-            door: Door::Any,
-            chain: Chain::default(),
-            on_behalf_of,
-        });
+    let kind = match manner.tls {
+        Some(tls) => shake_tls(stream, &tls, manner.tunnels.as_deref()).await?,
+        None => plain(stream).await?,
     };
-    let (stream, door) = shake_tls(stream, &config).await?;
-    let (_, tls) = stream.get_ref();
-    let (chain, spoken) = (Chain::read(tls.peer_certificates()), Spoken::of_alpn(tls.alpn_protocol()));
-    Ok(Shaken { transport: Transport::Tls(Box::new(stream)), spoken, door, chain, on_behalf_of })
+    Ok(Shaken { kind, on_behalf_of })
 }
 
-async fn shake_tls(mut stream: TcpStream, tls: &Tls) -> Result<(TlsStream<TcpStream>, Door), Failure> {
+async fn plain(stream: TcpStream) -> Result<Kind, Failure> {
+    let (stream, is_h2) = Sniffed::read(stream).await.map_err(Failure::other)?;
+    Ok(Kind::Asks(Box::new(Asking {
+        transport: Transport::Plain(stream),
+        spoken: if is_h2 { Spoken::Http2 } else { Spoken::Http1 },
+        door: Door::Any,
+        chain: Chain::default(),
+    })))
+}
+
+async fn shake_tls(mut stream: TcpStream, tls: &Tls, tunnels: Option<&Tunnels>) -> Result<Kind, Failure> {
     let mut first = [0];
     match stream.peek(&mut first).await.map_err(Failure::other)? {
         1.. if first[0] == HANDSHAKE_RECORD => {}
@@ -121,16 +151,48 @@ async fn shake_tls(mut stream: TcpStream, tls: &Tls) -> Result<(TlsStream<TcpStr
             return Err(Failure { result: HandshakeResult::NotTls, error, stream: Some(stream) });
         }
     }
-    let failed = |(error, stream)| Failure { result: classify(&error), error, stream };
-    let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
-    let begun = match (&mut acceptor).await {
-        Ok(begun) => begun,
-        Err(error) => return Err(failed((error, acceptor.take_io()))),
+    let failed = |(error, stream)| Failure { result: classify(&error), error, stream: Some(stream) };
+    let (begun, seen) = match read_hello(&mut stream).await {
+        Ok(read) => read,
+        Err(error) => return Err(failed((error, stream))),
     };
-    let (door, config) = tls.pick(begun.client_hello().server_name());
-    let accepted = begun.into_stream(Arc::clone(config)).into_fallible().await;
-    let stream = accepted.map_err(|(error, stream)| failed((error, Some(stream))))?;
-    Ok((stream, door))
+    let hello = begun.client_hello();
+    let name = hello.server_name();
+    if let Some(tunnel) = tunnels.zip(name).and_then(|(tunnels, name)| tunnels.passed_on(name)) {
+        let alpn = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
+        return Ok(Kind::Passes(Passing { tunnel: Arc::clone(tunnel), seen, alpn, stream }));
+    }
+    let (door, config) = tls.pick(name);
+    let accepted = StartHandshake::from_parts(begun, stream).into_stream(Arc::clone(config));
+    let stream: TlsStream<TcpStream> = accepted.into_fallible().await.map_err(failed)?;
+    let (_, tls) = stream.get_ref();
+    let (chain, spoken) = (Chain::read(tls.peer_certificates()), Spoken::of_alpn(tls.alpn_protocol()));
+    Ok(Kind::Asks(Box::new(Asking { transport: Transport::Tls(Box::new(stream)), spoken, door, chain })))
+}
+
+/// Reads the first message of a handshake: who is asked for is looked at before it is answered.
+async fn read_hello(stream: &mut TcpStream) -> io::Result<(Accepted, Bytes)> {
+    let (mut acceptor, mut seen) = (Acceptor::default(), BytesMut::with_capacity(HELLO));
+    loop {
+        let known = seen.len();
+        if stream.read_buf(&mut seen).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut fresh = &seen[known..];
+        while !fresh.is_empty() {
+            acceptor.read_tls(&mut fresh)?;
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => return Ok((accepted, seen.freeze())),
+            Err((error, mut alert)) => {
+                let mut said = Vec::new();
+                alert.write_all(&mut said)?;
+                let _ = stream.write_all(&said).await;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+    }
 }
 
 impl Failure {

@@ -73,30 +73,42 @@ pub(super) async fn follow(shared: &Arc<Shared>, address: SocketAddr, name: &str
         Ok(Err(error)) => return Ended::Lost(error),
         Err(_) => return Ended::Lost(io::ErrorKind::TimedOut.into()),
     };
+    let following = Following { shared, address, peer };
     let mut buffer = BytesMut::new();
     let mut known = false;
-    let ended = loop {
+    loop {
         match message::take::<Held>(&mut buffer) {
-            Ok(Some(held)) if held.replica == shared.pod => break Ended::Ourselves,
+            Ok(Some(held)) if held.replica == shared.pod => return Ended::Ourselves,
             Ok(Some(held)) => {
-                *peer.held.lock().unwrap_or_else(PoisonError::into_inner) =
+                *following.peer.held.lock().unwrap_or_else(PoisonError::into_inner) =
                     held.tunnels.into_iter().collect();
                 if !known {
                     tracing::info!(replica = %held.replica, %address, "connected to another replica");
                     known = true;
                 }
-                shared.peers.put(address, Arc::clone(&peer));
+                shared.peers.put(address, Arc::clone(&following.peer));
             }
             Ok(None) => match body.frame().await {
                 Some(Ok(frame)) => buffer.extend_from_slice(&frame.into_data().unwrap_or_default()),
-                Some(Err(error)) => break Ended::Lost(io::Error::other(error)),
-                None => break Ended::Lost(io::ErrorKind::UnexpectedEof.into()),
+                Some(Err(error)) => return Ended::Lost(io::Error::other(error)),
+                None => return Ended::Lost(io::ErrorKind::UnexpectedEof.into()),
             },
-            Err(error) => break Ended::Lost(error.into()),
+            Err(error) => return Ended::Lost(error.into()),
         }
-    };
-    shared.peers.remove(address, &peer);
-    ended
+    }
+}
+
+/// A connection among those that are known, until dropped: also where nobody waits for its end any more.
+struct Following<'a> {
+    shared: &'a Shared,
+    address: SocketAddr,
+    peer: Arc<Peer>,
+}
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        self.shared.peers.remove(self.address, &self.peer);
+    }
 }
 
 async fn open(shared: &Shared, address: SocketAddr, name: &str) -> io::Result<(Arc<Peer>, Incoming)> {

@@ -99,13 +99,17 @@ async fn look(shared: &Arc<Shared>) {
     sleep(FRESH).await;
     loop {
         let (names, server) = sought(shared);
-        let mut found = BTreeSet::new();
+        let (mut found, mut all_are_found) = (BTreeSet::new(), true);
         for name in &names {
-            if let Ok(addresses) = tokio::net::lookup_host(name.as_str()).await {
-                found.extend(addresses);
+            match tokio::net::lookup_host(name.as_str()).await {
+                Ok(addresses) => found.extend(addresses),
+                Err(_) => all_are_found = false,
             }
         }
-        followed.retain(|address, _| found.contains(address));
+        // Where DNS does not answer, nobody is forgotten: those that are gone end their connections themselves.
+        if all_are_found {
+            followed.retain(|address, _| found.contains(address));
+        }
         for address in found {
             followed.entry(address).or_insert_with(|| {
                 let stop = CancellationToken::new();

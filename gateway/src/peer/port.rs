@@ -15,7 +15,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use portcullis_contract::identity::Holder;
 use portcullis_contract::peer::Held;
-use portcullis_protocol::limits::{CONNECTION_WINDOW, FRAME, SEND_BUFFER, STREAM_WINDOW, STREAMS};
+use portcullis_protocol::limits::{
+    CONNECTION_WINDOW, FRAME, PING, PONG, SEND_BUFFER, STREAM_WINDOW, STREAMS,
+};
 use portcullis_protocol::{carried, message};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -82,6 +84,8 @@ async fn talk(stream: TlsStream<TcpStream>, shared: Arc<Shared>) {
         .max_frame_size(FRAME)
         .max_send_buf_size(SEND_BUFFER)
         .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
         .serve_connection(TokioIo::new(stream), answers);
     let _ = cut.run_until_cancelled(http).await;
 }

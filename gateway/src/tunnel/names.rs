@@ -1,15 +1,15 @@
 //! Which tunnel a public name belongs to: a pure match over an immutable table. An exact name wins over a wildcard.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
 use ipnet::IpNet;
-use portcullis_contract::endpoint::Endpoint;
+use portcullis_contract::endpoint::{Endpoint, Scheme};
 use portcullis_contract::hostname::{Hostname, of_authority};
-use portcullis_contract::snapshot::{self, Auth, Requirement, Upstream};
+use portcullis_contract::snapshot::{self, Auth, Requirement, TunnelProtocol, Upstream};
 
 use super::rate::Bucket;
 use crate::route::covers;
@@ -22,7 +22,10 @@ pub(crate) struct Tunnel {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) uid: Arc<str>,
+    pub(crate) protocol: TunnelProtocol,
     pub(crate) hostnames: Vec<String>,
+    /// The port of its own that visitors come to.
+    pub(crate) port: Option<u16>,
     pub(crate) endpoint: Endpoint,
     pub(crate) upstream: Upstream,
     pub(crate) enabled: bool,
@@ -50,6 +53,9 @@ pub(crate) struct Tunnels {
     /// By what follows `*.`.
     wildcard: HashMap<String, Arc<Tunnel>>,
     by_uid: HashMap<Arc<str>, Arc<Tunnel>>,
+    /// By namespace and name, with a slash between them.
+    by_label: HashMap<Arc<str>, Arc<Tunnel>>,
+    by_port: HashMap<u16, Arc<Tunnel>>,
 }
 
 impl Tunnels {
@@ -66,6 +72,8 @@ impl Tunnels {
             exact: HashMap::new(),
             wildcard: HashMap::new(),
             by_uid: HashMap::new(),
+            by_label: HashMap::new(),
+            by_port: HashMap::new(),
         };
         for tunnel in snapshot.tunnels {
             let before = previous.and_then(|it| it.by_uid.get(tunnel.uid.as_str()));
@@ -91,9 +99,15 @@ impl Tunnels {
                 }
             };
         }
+        if let Some(port) = tunnel.port
+            && let Some(other) = self.by_port.insert(port, Arc::clone(&tunnel))
+        {
+            return Err(format!("port {port} is held by both {} and {}", other.label, tunnel.label));
+        }
         if self.by_uid.insert(Arc::clone(&tunnel.uid), Arc::clone(&tunnel)).is_some() {
             return Err(format!("two tunnels have the uid of {}", tunnel.label));
         }
+        self.by_label.insert(Arc::clone(&tunnel.label), Arc::clone(&tunnel));
         self.all.push(tunnel);
         Ok(())
     }
@@ -119,12 +133,28 @@ impl Tunnels {
         })
     }
 
+    /// The tunnel that a handshake for this name is passed on to, unanswered.
+    pub(crate) fn passed_on(&self, server_name: &str) -> Option<&Arc<Tunnel>> {
+        let name = server_name.parse().ok()?;
+        self.find(&name).filter(|tunnel| tunnel.protocol == TunnelProtocol::Tls)
+    }
+
+    /// The tunnel that visitors of this port come to.
+    pub(crate) fn on_port(&self, port: u16) -> Option<&Arc<Tunnel>> {
+        self.by_port.get(&port)
+    }
+
+    /// Ports that tunnels hold.
+    pub(crate) fn ports(&self) -> BTreeSet<u16> {
+        self.by_port.keys().copied().collect()
+    }
+
     pub(crate) fn by_uid(&self, uid: &str) -> Option<&Arc<Tunnel>> {
         self.by_uid.get(uid)
     }
 
     pub(crate) fn by_name(&self, namespace: &str, name: &str) -> Option<&Arc<Tunnel>> {
-        self.all.iter().find(|tunnel| tunnel.namespace == namespace && tunnel.name == name)
+        self.by_label.get(format!("{namespace}/{name}").as_str())
     }
 }
 
@@ -138,9 +168,23 @@ impl Tunnel {
             let kept = before.and_then(|it| it.bucket.as_ref()).filter(|bucket| bucket.limit() == limit);
             kept.cloned().unwrap_or_else(|| Arc::new(Bucket::new(limit)))
         });
+        let endpoint: Endpoint =
+            tunnel.endpoint.parse().map_err(|error| format!("tunnel {label}: {error}"))?;
+        let protocol = tunnel.protocol;
+        let is_raw = protocol != TunnelProtocol::Http;
+        // Of bytes that are not read nobody can say whose they are.
+        let fits = (endpoint.scheme == Scheme::Tcp) == is_raw
+            && tunnel.port.is_some() == (protocol == TunnelProtocol::Tcp)
+            && (!is_raw || tunnel.access.auth == Auth::None);
+        if !fits {
+            let protocol = protocol.as_str();
+            return Err(format!("tunnel {label}: endpoint, port or access do not fit protocol {protocol}"));
+        }
         Ok(Self {
             sources: sources.collect::<Result<_, _>>()?,
-            endpoint: tunnel.endpoint.parse().map_err(|error| format!("tunnel {label}: {error}"))?,
+            endpoint,
+            protocol,
+            port: tunnel.port,
             prefixes: tunnel
                 .access
                 .path_prefixes
@@ -163,7 +207,7 @@ impl Tunnel {
 
     /// Whether it leads to the same service by the same names.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.hostnames == other.hostnames
+        (self.protocol, self.port, &self.hostnames) == (other.protocol, other.port, &other.hostnames)
             && self.endpoint == other.endpoint
             && self.upstream == other.upstream
             && self.enabled == other.enabled
@@ -192,6 +236,8 @@ pub(crate) mod tests {
             namespace: "shop".to_owned(),
             name: name.to_owned(),
             uid: format!("uid-{name}"),
+            protocol: TunnelProtocol::Http,
+            port: None,
             hostnames: hostnames.iter().map(|it| (*it).to_owned()).collect(),
             endpoint: "http://localhost:8080".to_owned(),
             upstream: Upstream::default(),
@@ -244,6 +290,40 @@ pub(crate) mod tests {
         let two = tunnels(vec![tunnel("a", &["web.t.example.com"]), tunnel("b", &["Web.T.example.com."])]);
         assert!(two.unwrap_err().contains("shop/a and shop/b"));
         assert!(tunnels(vec![tunnel("a", &["web.example.com"])]).unwrap_err().contains("not within"));
+    }
+
+    #[test]
+    fn handshakes_and_ports_lead_to_tunnels_of_their_protocol_alone() {
+        let raw = |name: &str, hostnames: &[&str], protocol, port| snapshot::Tunnel {
+            protocol,
+            port,
+            endpoint: "tcp://localhost:5432".to_owned(),
+            access: TunnelAccess { auth: Auth::None, ..TunnelAccess::default() },
+            ..tunnel(name, hostnames)
+        };
+        let tls = |name, hostnames| raw(name, hostnames, TunnelProtocol::Tls, None);
+        let tcp = |name, port| raw(name, &[], TunnelProtocol::Tcp, Some(port));
+        let table = tunnels(vec![
+            tunnel("web", &["web.t.example.com"]),
+            tls("db", &["db.t.example.com", "*.db.t.example.com"]),
+            tcp("ssh", 20_022),
+        ])
+        .unwrap();
+        let passed = |name: &str| table.passed_on(name).map(|tunnel| tunnel.name.as_str());
+        assert_eq!((passed("DB.t.example.com"), passed("a.db.t.example.com")), (Some("db"), Some("db")));
+        assert_eq!((passed("web.t.example.com"), passed("none.t.example.com")), (None, None));
+        assert_eq!(table.on_port(20_022).map(|tunnel| tunnel.name.as_str()), Some("ssh"));
+        assert_eq!(table.ports().into_iter().collect::<Vec<_>>(), [20_022]);
+        for (wrong, says) in [
+            (vec![tcp("a", 20_022), tcp("b", 20_022)], "held by both"),
+            (vec![raw("a", &[], TunnelProtocol::Tcp, None)], "do not fit"),
+            (vec![raw("a", &["a.t.example.com"], TunnelProtocol::Http, None)], "do not fit"),
+            (vec![snapshot::Tunnel { protocol: TunnelProtocol::Tls, ..tunnel("a", &[]) }], "do not fit"),
+            (vec![snapshot::Tunnel { access: TunnelAccess::default(), ..tcp("a", 20_022) }], "do not fit"),
+        ] {
+            let error = tunnels(wrong).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

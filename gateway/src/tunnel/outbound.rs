@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use portcullis_protocol::limits::{CONNECTION_WINDOW, FRAME, SEND_BUFFER, STREAM_WINDOW};
 use tokio::sync::mpsc;
 
+use super::raw;
 use crate::backend::Upload;
 use crate::body::BoxError;
 
@@ -33,6 +34,8 @@ pub(crate) fn http2_client(interval: Duration, timeout: Duration) -> http2::Buil
 pub(crate) enum Outbound {
     /// A visitor's.
     Visitor(Upload),
+    /// The bytes of one who speaks no HTTP.
+    Raw(raw::Body),
     /// What the connector is told, each message with its length before it.
     Instructions(mpsc::Receiver<Bytes>),
     Nothing,
@@ -48,6 +51,7 @@ impl Body for Outbound {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Visitor(upload) => Pin::new(upload).poll_frame(cx),
+            Self::Raw(bytes) => Pin::new(bytes).poll_frame(cx),
             Self::Instructions(messages) => {
                 messages.poll_recv(cx).map(|message| message.map(|message| Ok(Frame::data(message))))
             }
@@ -58,7 +62,7 @@ impl Body for Outbound {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Visitor(upload) => upload.is_end_stream(),
-            Self::Instructions(_) => false,
+            Self::Raw(_) | Self::Instructions(_) => false,
             Self::Nothing => true,
         }
     }
@@ -66,7 +70,7 @@ impl Body for Outbound {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Visitor(upload) => upload.size_hint(),
-            Self::Instructions(_) => SizeHint::default(),
+            Self::Raw(_) | Self::Instructions(_) => SizeHint::default(),
             Self::Nothing => SizeHint::with_exact(0),
         }
     }

@@ -1,6 +1,6 @@
 //! What a probe shows when it comes in through the public name: a seal that every replica can check and nobody else can
-//! make, under a key derived from the server's private key. It lets a request for `HEAD /` past the tunnel's `access`, and
-//! nothing more.
+//! make, under a key derived from the server's private key. It lets a request for `HEAD /` past the tunnel's `access`, or
+//! has it asked whether a `tcp://` endpoint accepts connections, and nothing more.
 
 use std::fmt;
 use std::sync::Arc;
@@ -53,9 +53,24 @@ impl Passes {
 
     /// A pass for one tunnel.
     pub(super) fn issue(&self, uid: &str, now: i64) -> Option<HeaderValue> {
+        HeaderValue::try_from(self.pass(uid, now)?).ok()
+    }
+
+    /// The same, as text.
+    pub(super) fn pass(&self, uid: &str, now: i64) -> Option<String> {
+        Some(format!("{now}.{}", self.seal(&text(uid, now))?))
+    }
+
+    /// Proof that a replica of this gateway has said this.
+    pub(super) fn seal(&self, text: &str) -> Option<String> {
         let key = self.key.load();
-        let tag = hmac::sign(key.as_ref()?, text(uid, now).as_bytes());
-        HeaderValue::try_from(format!("{now}.{}", URL_SAFE_NO_PAD.encode(tag))).ok()
+        Some(URL_SAFE_NO_PAD.encode(hmac::sign(key.as_ref()?, text.as_bytes())))
+    }
+
+    /// Whether it is such a proof.
+    pub(super) fn is_seal(&self, seal: &str, text: &str) -> bool {
+        let (key, Ok(tag)) = (self.key.load(), URL_SAFE_NO_PAD.decode(seal)) else { return false };
+        key.as_ref().is_some_and(|key| hmac::verify(key, text.as_bytes(), &tag).is_ok())
     }
 
     /// Whether a request is a probe of this tunnel.
@@ -66,14 +81,11 @@ impl Passes {
         request.method() == Method::HEAD && request.uri().path() == "/" && self.holds(shown, uid, now)
     }
 
-    fn holds(&self, shown: &str, uid: &str, now: i64) -> bool {
-        let (key, Some((at, tag))) = (self.key.load(), shown.split_once('.')) else { return false };
-        let (Some(key), Ok(at), Ok(tag)) = (key.as_ref(), at.parse::<i64>(), URL_SAFE_NO_PAD.decode(tag))
-        else {
-            return false;
-        };
-        at.abs_diff(now) <= SECONDS.unsigned_abs()
-            && hmac::verify(key, text(uid, at).as_bytes(), &tag).is_ok()
+    /// Whether it is a pass for this tunnel, and not too old.
+    pub(super) fn holds(&self, shown: &str, uid: &str, now: i64) -> bool {
+        let Some((at, seal)) = shown.split_once('.') else { return false };
+        let Ok(at) = at.parse::<i64>() else { return false };
+        at.abs_diff(now) <= SECONDS.unsigned_abs() && self.is_seal(seal, &text(uid, at))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Proof that a tunnel answers: a request of our own through the public name, as a visitor would make it: the Service's
-//! address, TLS for that name, the connector, the endpoint. Its answer says which hop broke.
+//! address, TLS for that name, the connector, the endpoint. Its answer says which hop broke. Where visitors speak no HTTP,
+//! [`raw::probe`] goes the same way.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use portcullis_contract::control::Probe;
 use portcullis_contract::files::SERVER_CA;
-use portcullis_contract::snapshot::Mode;
+use portcullis_contract::snapshot::{Mode, TunnelProtocol};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -24,6 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use super::names::{Tunnel, Tunnels};
 use super::pass::{DETAIL, HOP, PASSED, PROBE};
+use super::raw;
 use super::session::micros;
 use crate::config::Config;
 use crate::shared::Shared;
@@ -32,12 +34,12 @@ use crate::shared::Shared;
 const TIME: Duration = Duration::from_secs(10);
 
 /// A hop that broke, and what to do.
-struct Broken {
+pub(super) struct Broken {
     hop: &'static str,
     message: String,
 }
 
-fn broken(hop: &'static str, message: impl Into<String>) -> Broken {
+pub(super) fn broken(hop: &'static str, message: impl Into<String>) -> Broken {
     Broken { hop, message: message.into() }
 }
 
@@ -65,23 +67,12 @@ async fn attempt(
     tunnels: &Tunnels,
     tunnel: &Tunnel,
 ) -> Result<(), Broken> {
-    let name = public_name(tunnel).ok_or_else(|| broken("gateway", "the tunnel has no public name"))?;
-    let service = &tunnels.service;
-    let addresses: Vec<_> = tokio::net::lookup_host(service.as_str())
-        .await
-        .map_err(|error| {
-            broken(
-                "dns",
-                format!(
-                    "the gateway's Service {service} does not resolve ({error}): look at the cluster's DNS"
-                ),
-            )
-        })?
-        .collect();
-    let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|error| {
-        broken("gateway", format!("the gateway's Service {service} takes no connection ({error}): look at its endpoints and at network policies"))
-    })?;
-    let _ = stream.set_nodelay(true);
+    let service = service(tunnels, tunnel);
+    let stream = connect(&service).await?;
+    if tunnel.protocol != TunnelProtocol::Http {
+        return raw::probe(stream, shared, tunnel, &service).await;
+    }
+    let name = public_name(tunnel)?;
     let request = request(shared, tunnel, &name)?;
     let response = if config.mode == Mode::Plaintext {
         ask(stream, request).await?
@@ -91,15 +82,44 @@ async fn attempt(
     judge(&response)
 }
 
+/// Host and port that visitors of a tunnel come to.
+fn service(tunnels: &Tunnels, tunnel: &Tunnel) -> String {
+    match (tunnel.port, tunnels.service.rsplit_once(':')) {
+        (Some(port), Some((host, _))) => format!("{host}:{port}"),
+        _ => tunnels.service.clone(),
+    }
+}
+
+async fn connect(service: &str) -> Result<TcpStream, Broken> {
+    let found = tokio::net::lookup_host(service).await.map_err(|error| {
+        broken(
+            "dns",
+            format!("the gateway's Service {service} does not resolve ({error}): look at the cluster's DNS"),
+        )
+    })?;
+    let addresses: Vec<_> = found.collect();
+    let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|error| {
+        broken("gateway", format!("the gateway's Service {service} takes no connection ({error}): look at its endpoints and at network policies"))
+    })?;
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
 /// A name that a visitor would ask for.
-fn public_name(tunnel: &Tunnel) -> Option<String> {
-    let name = tunnel.hostnames.first()?;
-    Some(name.strip_prefix("*.").map_or_else(|| name.clone(), |parent| format!("portcullis-probe.{parent}")))
+pub(super) fn public_name(tunnel: &Tunnel) -> Result<String, Broken> {
+    let first = tunnel.hostnames.first();
+    let name = first.ok_or_else(|| broken("gateway", "the tunnel has no public name"))?;
+    Ok(name.strip_prefix("*.").map_or_else(|| name.clone(), |parent| format!("portcullis-probe.{parent}")))
+}
+
+/// There is nothing to seal a pass with.
+pub(super) fn no_key() -> Broken {
+    broken("gateway", "the replica has no server certificate yet")
 }
 
 fn request(shared: &Shared, tunnel: &Tunnel, name: &str) -> Result<Request<Empty<bytes::Bytes>>, Broken> {
     let pass = shared.passes.issue(&tunnel.uid, shared.clock.now());
-    let pass = pass.ok_or_else(|| broken("gateway", "the replica has no server certificate yet"))?;
+    let pass = pass.ok_or_else(no_key)?;
     let host = HeaderValue::from_str(name).map_err(|_| broken("gateway", "the public name is none"))?;
     let mut request = Request::new(Empty::new());
     *request.method_mut() = Method::HEAD;
@@ -175,7 +195,7 @@ fn judge(response: &Response<Incoming>) -> Result<(), Broken> {
         return Ok(());
     }
     let hop = headers.get(HOP).and_then(|hop| hop.to_str().ok());
-    let known = ["gateway", "peer", "connector", "endpoint"].into_iter().find(|known| hop == Some(known));
+    let known = hop.and_then(known_hop);
     let said = headers.get(DETAIL).and_then(|detail| detail.to_str().ok()).unwrap_or_default();
     Err(match known {
         Some(hop) => broken(hop, said),
@@ -187,4 +207,9 @@ fn judge(response: &Response<Incoming>) -> Result<(), Broken> {
             ),
         ),
     })
+}
+
+/// A hop that a replica would name.
+pub(super) fn known_hop(name: &str) -> Option<&'static str> {
+    ["gateway", "peer", "connector", "endpoint"].into_iter().find(|known| *known == name)
 }

@@ -1,14 +1,14 @@
 //! When each tunnel is probed: as soon as it has a connector here, or has changed; again before the proof is old; soon
 //! again while it fails. What was found last is kept for the operator.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use portcullis_contract::control::Probe;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::names::Tunnel;
 use super::probe::probe;
@@ -18,6 +18,8 @@ use crate::shared::Shared;
 const REST: Duration = Duration::from_secs(30);
 /// The first pause after a failure; it doubles.
 const FIRST: Duration = Duration::from_millis(250);
+/// How long news of connectors may gather after some were looked at.
+const TOGETHER: Duration = Duration::from_millis(10);
 /// Probes at a time.
 const AT_ONCE: usize = 32;
 
@@ -56,6 +58,69 @@ struct Turn {
     pause: Duration,
 }
 
+/// Everybody's turns, and whose is next.
+#[derive(Default)]
+struct Turns {
+    all: HashMap<Arc<str>, Turn>,
+    queue: BTreeSet<(Instant, Arc<str>)>,
+}
+
+impl Turns {
+    /// Sets a tunnel's next turn.
+    fn set(&mut self, uid: &Arc<str>, turn: Turn) {
+        self.queue.extend(turn.due.map(|due| (due, Arc::clone(uid))));
+        if let Some(Turn { due: Some(due), .. }) = self.all.insert(Arc::clone(uid), turn) {
+            self.queue.remove(&(due, Arc::clone(uid)));
+        }
+    }
+
+    /// A tunnel whose turn it is, and which is being probed from now on.
+    fn take(&mut self, now: Instant) -> Option<(Arc<str>, Arc<Tunnel>)> {
+        let (due, uid) = self.queue.first().filter(|(due, _)| *due <= now).cloned()?;
+        self.queue.remove(&(due, Arc::clone(&uid)));
+        let turn = self.all.get_mut(&uid)?;
+        turn.due = None;
+        let tunnel = Arc::clone(&turn.tunnel);
+        Some((uid, tunnel))
+    }
+
+    /// Those that have a connector here and are on, and no others.
+    fn follow(&mut self, shared: &Shared) {
+        let config = shared.config();
+        let tunnels = config.as_ref().and_then(|config| config.tunnels.as_deref());
+        let held = shared.sessions.held();
+        let probed: HashMap<&str, &Arc<Tunnel>> = held
+            .iter()
+            .filter_map(|uid| tunnels?.by_uid(uid))
+            .filter(|tunnel| tunnel.enabled)
+            .map(|tunnel| (&*tunnel.uid, tunnel))
+            .collect();
+        let Self { all, queue } = self;
+        all.retain(|uid, _| probed.contains_key(&**uid));
+        queue.retain(|(_, uid)| probed.contains_key(&**uid));
+        shared.probes.retain(|uid| probed.contains_key(uid));
+        for tunnel in probed.into_values() {
+            if !self.all.get(&tunnel.uid).is_some_and(|turn| turn.tunnel.is_like(tunnel)) {
+                let turn = Turn { tunnel: Arc::clone(tunnel), due: Some(Instant::now()), pause: FIRST };
+                self.set(&tunnel.uid, turn);
+            }
+        }
+    }
+
+    /// It has been probed. One that has gone meanwhile, or become another one, is not spoken of.
+    fn settle(&mut self, shared: &Shared, uid: &Arc<str>, tunnel: &Arc<Tunnel>, found: Option<Probe>) {
+        let Some(turn) = self.all.get(uid).filter(|turn| Arc::ptr_eq(&turn.tunnel, tunnel)) else { return };
+        let passed = found.as_ref().is_some_and(|found| found.passed);
+        let wait = if passed { REST } else { turn.pause };
+        let pause = if passed { FIRST } else { (turn.pause * 2).min(REST) };
+        let due = Some(Instant::now() + wait.mul_f64(rand::random_range(0.8..1.0)));
+        self.set(uid, Turn { tunnel: Arc::clone(tunnel), due, pause });
+        if let Some(found) = found {
+            shared.probes.keep(uid, found);
+        }
+    }
+}
+
 /// Probes until the replica stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let stop = shared.lifeline.stop.clone();
@@ -65,26 +130,34 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn work(shared: &Arc<Shared>) {
     let (mut sessions, mut changes) = (shared.sessions.changes(), shared.changes());
     let places = Arc::new(Semaphore::new(AT_ONCE));
-    let mut turns: BTreeMap<Arc<str>, Turn> = BTreeMap::new();
+    let mut turns = Turns::default();
     let mut running = JoinSet::new();
+    sessions.mark_changed();
     loop {
-        follow(shared, &mut turns);
-        let now = Instant::now();
-        for (uid, turn) in turns.iter_mut().filter(|(_, turn)| turn.due.is_some_and(|due| due <= now)) {
-            turn.due = None;
+        let next = turns.queue.first().map(|(due, _)| *due);
+        let due = async {
+            match next {
+                Some(next) => sleep_until(next).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(Ok((uid, tunnel, found))) = running.join_next() => turns.settle(shared, &uid, &tunnel, found),
+            _ = sessions.changed() => {
+                turns.follow(shared);
+                // Where thousands come at once, they are looked through together.
+                sleep(TOGETHER).await;
+            }
+            _ = changes.changed() => turns.follow(shared),
+            () = due => {}
+        }
+        while let Some((uid, tunnel)) = turns.take(Instant::now()) {
             let (shared, places) = (Arc::clone(shared), Arc::clone(&places));
-            let (uid, tunnel) = (Arc::clone(uid), Arc::clone(&turn.tunnel));
             running.spawn(async move {
                 let _place = places.acquire().await;
-                (uid, Arc::clone(&tunnel), one(&shared, &tunnel).await)
+                let found = one(&shared, &tunnel).await;
+                (uid, tunnel, found)
             });
-        }
-        let next = turns.values().filter_map(|turn| turn.due).min().unwrap_or(now + REST);
-        tokio::select! {
-            Some(Ok((uid, tunnel, found))) = running.join_next() => settle(shared, &mut turns, &uid, &tunnel, found),
-            _ = sessions.changed() => {}
-            _ = changes.changed() => {}
-            () = sleep_until(next) => {}
         }
     }
 }
@@ -93,47 +166,4 @@ async fn one(shared: &Arc<Shared>, tunnel: &Tunnel) -> Option<Probe> {
     let config = Arc::clone(shared.config().as_ref()?);
     let tunnels = Arc::clone(config.tunnels.as_ref()?);
     Some(probe(shared, &config, &tunnels, tunnel).await)
-}
-
-/// Those that have a connector here and are on, and no others.
-fn follow(shared: &Shared, turns: &mut BTreeMap<Arc<str>, Turn>) {
-    let config = shared.config();
-    let tunnels = config.as_ref().and_then(|config| config.tunnels.as_deref());
-    let held = shared.sessions.held();
-    let probed: HashMap<&str, &Arc<Tunnel>> = held
-        .iter()
-        .filter_map(|uid| tunnels?.by_uid(uid))
-        .filter(|tunnel| tunnel.enabled)
-        .map(|tunnel| (&*tunnel.uid, tunnel))
-        .collect();
-    turns.retain(|uid, _| probed.contains_key(&**uid));
-    shared.probes.retain(|uid| probed.contains_key(uid));
-    for tunnel in probed.into_values() {
-        let turn = turns.entry(Arc::clone(&tunnel.uid)).or_insert_with(|| Turn {
-            tunnel: Arc::clone(tunnel),
-            due: Some(Instant::now()),
-            pause: FIRST,
-        });
-        if !turn.tunnel.is_like(tunnel) {
-            *turn = Turn { tunnel: Arc::clone(tunnel), due: Some(Instant::now()), pause: FIRST };
-        }
-    }
-}
-
-fn settle(
-    shared: &Shared,
-    turns: &mut BTreeMap<Arc<str>, Turn>,
-    uid: &Arc<str>,
-    tunnel: &Arc<Tunnel>,
-    found: Option<Probe>,
-) {
-    // It has gone meanwhile, or become another one that is probed anew.
-    let Some(turn) = turns.get_mut(uid).filter(|turn| Arc::ptr_eq(&turn.tunnel, tunnel)) else { return };
-    let passed = found.as_ref().is_some_and(|found| found.passed);
-    let pause = if passed { REST } else { turn.pause };
-    turn.pause = if passed { FIRST } else { (turn.pause * 2).min(REST) };
-    turn.due = Some(Instant::now() + pause.mul_f64(rand::random_range(0.8..1.0)));
-    if let Some(found) = found {
-        shared.probes.keep(uid, found);
-    }
 }

@@ -48,17 +48,21 @@ impl Sessions {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (session, told) = Session::new(number, facts, offers, sender, ended);
         let session = Arc::new(session);
-        self.serve(&session, tunnels);
+        let services = session.services(tunnels);
+        self.lock().add(Arc::clone(&session), services.clone());
+        session.tell(services);
+        self.news();
         (session, told)
     }
 
-    /// Notes what a connection serves under this configuration, and tells its connector. False: nothing any more.
+    /// Notes what a connection serves under this configuration, and tells its connector. False: nothing any more. One
+    /// that has ended meanwhile stays away.
     pub(super) fn serve(&self, session: &Arc<Session>, tunnels: Option<&Tunnels>) -> bool {
         let services = session.services(tunnels);
         let serves = !services.is_empty();
         {
             let mut state = self.lock();
-            if state.all.get(&session.number).is_some_and(|(_, told)| *told == services) {
+            if state.all.get(&session.number).is_none_or(|(_, told)| *told == services) {
                 return serves;
             }
             state.remove(session.number);
@@ -125,3 +129,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

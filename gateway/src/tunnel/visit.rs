@@ -1,32 +1,25 @@
 //! A visitor's request: who may come, which connector takes it, and the answer back, all of it streamed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use portcullis_contract::hostname::Hostname;
-use portcullis_contract::snapshot::Auth;
+use portcullis_contract::snapshot::{Auth, TunnelProtocol};
 use portcullis_protocol::carried;
 
+use super::carrier::send;
 use super::fault::TunnelFault;
 use super::names::Tunnel;
 use super::outbound::Outbound;
 use super::pass::{DETAIL, HOP, PASSED, PROBE};
-use super::session::Session;
 use crate::auth::{Carried, Principal};
 use crate::backend::{self, Place, Reply, Upgrade};
 use crate::body::Body;
 use crate::config::Config;
 use crate::fault::{Dialect, Fault};
 use crate::listener::{Connection, Origin};
-use crate::peer::Peer;
 use crate::service::{forbidden, identify};
-use crate::shared::Shared;
-
-/// How long a visitor waits for a connector that is just being connected: a rolling update, a reconnect.
-const COMEBACK: Duration = Duration::from_secs(1);
 
 /// Answers a visitor of a public name, or a probe of our own.
 pub(crate) async fn visit(
@@ -40,6 +33,10 @@ pub(crate) async fn visit(
     let is_probe =
         tunnel.is_some_and(|tunnel| shared.passes.is_probe(&request, &tunnel.uid, shared.clock.now()));
     request.headers_mut().remove(PROBE);
+    if tunnel.is_some_and(|tunnel| tunnel.protocol != TunnelProtocol::Http) {
+        // The name is asked for on a connection that was opened for another one.
+        return Err(Fault::Misdirected);
+    }
     let origin = connection.origin(request.headers(), config);
     if is_probe && let Some(tunnel) = tunnel {
         return Ok(proved(carry(connection, tunnel, config, &origin, request, None).await));
@@ -123,83 +120,6 @@ async fn admit(
         return Err(TunnelFault::Path.into());
     }
     Ok(principal)
-}
-
-/// Sends it through the least busy connector; where that turns out to be gone and nothing was sent, through another one.
-async fn send(
-    shared: &Shared,
-    tunnel: &Tunnel,
-    mut request: Request<Outbound>,
-) -> Result<(Response<Incoming>, Place), Fault> {
-    let mut carrier = carrier(shared, tunnel).await?;
-    loop {
-        match carrier.send(request).await {
-            Ok(sent) => return Ok(sent),
-            Err(mut failed) => {
-                let Some(unsent) = failed.take_message() else {
-                    let error = failed.into_error();
-                    tracing::info!(tunnel = %tunnel.label, error = &error as &dyn std::error::Error, "a connector broke off");
-                    return Err(match carrier {
-                        Carrier::Session(_) => TunnelFault::Lost.into(),
-                        Carrier::Peer(_) => TunnelFault::Peer.into(),
-                    });
-                };
-                request = unsent;
-            }
-        }
-        carrier = self::carrier(shared, tunnel).await?;
-    }
-}
-
-/// Who takes a request to the service.
-enum Carrier {
-    /// A connector of ours.
-    Session(Arc<Session>),
-    /// Another replica, which has one.
-    Peer(Arc<Peer>),
-}
-
-impl Carrier {
-    fn pick(shared: &Shared, uid: &str) -> Option<Self> {
-        let session = shared.sessions.pick(uid).map(Self::Session);
-        session.or_else(|| shared.peers.pick(uid).map(Self::Peer))
-    }
-
-    async fn send(
-        &self,
-        request: Request<Outbound>,
-    ) -> Result<(Response<Incoming>, Place), TrySendError<Request<Outbound>>> {
-        match self {
-            Self::Session(session) => session.send(request).await,
-            Self::Peer(peer) => peer.send(request).await,
-        }
-    }
-}
-
-/// Who takes the next request.
-async fn carrier(shared: &Shared, tunnel: &Tunnel) -> Result<Carrier, Fault> {
-    if let Some(carrier) = Carrier::pick(shared, &tunnel.uid) {
-        return Ok(carrier);
-    }
-    let (mut sessions, mut peers) = (shared.sessions.changes(), shared.peers.changes());
-    let coming = async {
-        loop {
-            if let Some(carrier) = Carrier::pick(shared, &tunnel.uid) {
-                return carrier;
-            }
-            // Neither sender is dropped before the replica is.
-            tokio::select! {
-                _ = sessions.changed() => {}
-                _ = peers.changed() => {}
-            }
-        }
-    };
-    let full = !shared.sessions.of(&tunnel.uid).is_empty();
-    match tokio::time::timeout(COMEBACK, coming).await {
-        Ok(carrier) => Ok(carrier),
-        Err(_) if full => Err(TunnelFault::Full.into()),
-        Err(_) => Err(TunnelFault::Offline.into()),
-    }
 }
 
 fn answer(

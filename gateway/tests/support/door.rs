@@ -145,6 +145,26 @@ impl Plan {
         other
     }
 
+    /// The same once more, in another folder: for a replica that is started again.
+    pub(crate) fn again(&self) -> Self {
+        let directory = TempDir::new().unwrap();
+        for file in std::fs::read_dir(self.directory.path()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), directory.path().join(file.file_name())).unwrap();
+        }
+        let path = directory.path().to_owned();
+        let mut options = self.options.clone();
+        (options.snapshot, options.tls_dir) = (path.join(files::SNAPSHOT), path);
+        Self {
+            options,
+            snapshot: self.snapshot.clone(),
+            directory,
+            server_ca: self.server_ca.clone(),
+            client_ca: self.client_ca.clone(),
+            server: self.server.clone(),
+        }
+    }
+
     /// Roots that the server is checked against, PEM.
     pub(crate) fn server_ca_pem(&self) -> &str {
         &self.server_ca.certificate_pem

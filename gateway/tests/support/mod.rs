@@ -7,6 +7,8 @@ pub(crate) mod grpc;
 pub(crate) mod idp;
 pub(crate) mod operator;
 pub(crate) mod pki;
+pub(crate) mod proxy;
+pub(crate) mod relay;
 pub(crate) mod signer;
 pub(crate) mod tunnel;
 

@@ -66,7 +66,11 @@ pub(crate) fn client_with_uri(authority: &Authority, uri: &str) -> Leaf {
 }
 
 pub(crate) fn expired_client(authority: &Authority, name: &str) -> Leaf {
-    leaf(authority, Usage::Client, &client_uri(name), now() - Duration::days(30))
+    expired_client_with_uri(authority, &client_uri(name))
+}
+
+pub(crate) fn expired_client_with_uri(authority: &Authority, uri: &str) -> Leaf {
+    leaf(authority, Usage::Client, uri, now() - Duration::days(30))
 }
 
 pub(crate) fn client_with_server_usage(authority: &Authority, name: &str) -> Leaf {

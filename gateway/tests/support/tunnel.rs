@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use portcullis_cli::connector::{Credentials, Settings};
-use portcullis_contract::files;
-use portcullis_contract::snapshot::{self, Auth, TunnelAccess, Upstream};
+use portcullis_contract::snapshot::{self, Auth, TunnelAccess, TunnelProtocol, Upstream};
 use portcullis_contract::tunnel::Offer;
+use portcullis_contract::{control, files};
 use portcullis_pki::{Authority, Leaf};
 use rustls::pki_types::ServerName;
 use tempfile::TempDir;
@@ -19,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::caller::{Body, Http1, Http2};
 use super::door::Plan;
+use super::operator::{Attachment, Operator, write_credentials};
 use super::{Answer, Door, body, eventually, pki};
 
 /// A public name of the tunnel `web`.
@@ -30,12 +32,33 @@ pub(crate) fn tunnel(name: &str, endpoint: &str) -> snapshot::Tunnel {
         namespace: "shop".to_owned(),
         name: name.to_owned(),
         uid: format!("uid-of-{name}"),
+        protocol: TunnelProtocol::Http,
         hostnames: vec![format!("{name}.t.example.com")],
+        port: None,
         endpoint: endpoint.to_owned(),
         upstream: Upstream::default(),
         enabled: true,
         access: TunnelAccess { auth: Auth::None, ..TunnelAccess::default() },
     }
+}
+
+/// The same for visitors who shake hands with the endpoint themselves.
+pub(crate) fn passed_on(name: &str, address: SocketAddr) -> snapshot::Tunnel {
+    snapshot::Tunnel { protocol: TunnelProtocol::Tls, ..tunnel(name, &tcp(address)) }
+}
+
+/// The same for visitors of a port.
+pub(crate) fn on_port(name: &str, port: u16, address: SocketAddr) -> snapshot::Tunnel {
+    snapshot::Tunnel {
+        protocol: TunnelProtocol::Tcp,
+        hostnames: Vec::new(),
+        port: Some(port),
+        ..tunnel(name, &tcp(address))
+    }
+}
+
+pub(crate) fn tcp(address: SocketAddr) -> String {
+    format!("tcp://localhost:{}", address.port())
 }
 
 pub(crate) fn http(address: SocketAddr) -> String {
@@ -58,10 +81,11 @@ pub(crate) fn plan(tunnels: Vec<snapshot::Tunnel>) -> Plan {
 
 /// A certificate for a connector of `shop/NAME` alone.
 pub(crate) fn certificate(authority: &Authority, name: &str) -> Leaf {
-    pki::client_with_uri(
-        authority,
-        &format!("spiffe://cluster.local/ns/shop/gateway/door/tunnel/shop/{name}"),
-    )
+    pki::client_with_uri(authority, &certificate_uri(name))
+}
+
+pub(crate) fn certificate_uri(name: &str) -> String {
+    format!("spiffe://cluster.local/ns/shop/gateway/door/tunnel/shop/{name}")
 }
 
 /// A connector at work, until dropped.
@@ -90,6 +114,7 @@ pub(crate) async fn settings(door: &Door, name: &str, endpoint: &str, shown: &Le
         }],
         endpoint_tls: Arc::new(pki::client_config(&door.server_ca, None, "http/1.1")),
         websocket: false,
+        proxies: Arc::new(Matcher::builder().build()),
         health_listen: None,
         drain: Duration::from_secs(5),
     };
@@ -152,4 +177,36 @@ pub(crate) async fn answers(door: &Door, name: &str, status: u16) {
         visit(door, name, "/").await.status == status
     })
     .await;
+}
+
+/// A gateway attached to an operator, with probes that come in by its own port.
+pub(crate) async fn proved_door(tunnels: Vec<snapshot::Tunnel>) -> (Door, Operator, Attachment) {
+    let authority = pki::authority("control");
+    let operator = Operator::new(&authority).await;
+    let port = super::port_of(&["127.0.0.1"]);
+    let mut plan = plan(tunnels);
+    plan.options.listen = format!("127.0.0.1:{port}").parse().unwrap();
+    plan.options.control_endpoint = Some(operator.endpoint().parse().unwrap());
+    plan.snapshot.tunnels.as_mut().unwrap().service = format!("127.0.0.1:{port}");
+    write_credentials(plan.directory.path(), &authority);
+    std::fs::write(plan.directory.path().join("ca.crt"), plan.server_ca_pem()).unwrap();
+    let door = plan.start().await;
+    let (mut attachment, _) = operator.attached().await;
+    attachment.send(&door.snapshot).await;
+    attachment.acknowledged().await;
+    (door, operator, attachment)
+}
+
+/// The next report of a tunnel that is like this.
+pub(crate) async fn told(
+    attachment: &mut Attachment,
+    is_it: impl Fn(&control::TunnelReport) -> bool,
+) -> control::TunnelReport {
+    loop {
+        if let control::report::Report::Tunnel(report) = attachment.report().await
+            && is_it(&report)
+        {
+            return report;
+        }
+    }
 }

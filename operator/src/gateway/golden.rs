@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_api::Gateway;
+use portcullis_api::{Gateway, Tunnel};
 use portcullis_pki::{AuthorityProfile, NameConstraints, RandomMint, issue_authority};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,7 +20,8 @@ use crate::control::Session;
 use crate::control::surroundings::{Keys, Surroundings};
 use crate::moment;
 use crate::settings::Settings;
-use crate::world::{Child, Content, Kind, Pod};
+use crate::tunnel::claims::Claims;
+use crate::world::{Child, Content, Key, Kind, Namespaces, Pod};
 
 mod shown;
 
@@ -61,6 +62,9 @@ struct Case {
     /// Children that are somebody else's.
     #[serde(default)]
     conflicts: Vec<String>,
+    /// Tunnels that name it.
+    #[serde(default)]
+    tunnels: Vec<Tunnel>,
 }
 
 pub(crate) fn settings() -> Settings {
@@ -85,6 +89,9 @@ fn run(case: Case) -> Value {
     let mut gateway = case.gateway;
     let services = case.services.into_iter().map(|(name, ports)| (name, Some(ports))).collect();
     let mut observed = surroundings(services);
+    let tunnels: Vec<_> = case.tunnels.into_iter().map(Arc::new).collect();
+    observed.claims =
+        Some(Arc::new(Claims::of(&Key::of(&gateway), Some(&gateway), &tunnels, &Namespaces::default())));
     if let Some(ago) = &case.carried_out {
         let ago: kube::core::Duration = ago.parse().unwrap();
         let then = NOW - Duration::try_from(std::time::Duration::from(ago)).unwrap();

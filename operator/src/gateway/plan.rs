@@ -9,14 +9,14 @@ use time::OffsetDateTime;
 
 use super::observe::Observed;
 use super::validate::Accepted;
-use crate::children::{Found, Maker, Wanted, steps};
+use crate::children::{Found, Maker, Wanted, disruption, steps};
+use crate::names;
 use crate::settings::Settings;
 use crate::world::Kind;
 
 pub mod certificates;
 pub mod config;
 pub mod deployment;
-pub mod disruption;
 pub mod service;
 
 pub use crate::children::{Error, Step};
@@ -72,7 +72,9 @@ pub fn plan(
     if accepted.tunnels.is_some() {
         wanted.push(Wanted::Object(Kind::Service, service::peers(&maker)?));
     }
-    wanted.push(Wanted::Object(Kind::PodDisruptionBudget, disruption::budget(&maker)?));
+    let name = maker.name().to_owned();
+    let budget = disruption::budget(&maker, name, names::selector(maker.name()))?;
+    wanted.push(Wanted::Object(Kind::PodDisruptionBudget, budget));
     if let Ok(pods) = &accepted.pods {
         let deployment = deployment::deployment(&maker, accepted, pods, settings)?;
         wanted.push(Wanted::Object(Kind::Deployment, deployment));

@@ -1,4 +1,4 @@
-//! Who is accepted at a Gateway, and which public names each Tunnel holds: one decision over all Tunnels that name it. Both
+//! Who is accepted at a Gateway, and which public names and ports each Tunnel holds: one decision over all Tunnels that name it. Both
 //! what replicas are told and what each Tunnel's status says come from it. Pure; the order of its input changes nothing.
 
 use std::collections::{BTreeMap, HashMap};
@@ -6,14 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::ResourceExt as _;
 use portcullis_api::condition::Reason;
-use portcullis_api::{Gateway, NamespacesFrom, Tunnel, VisitorAuth};
-use portcullis_contract::endpoint::Endpoint;
+use portcullis_api::{Gateway, Protocol, Tunnel, VisitorAuth};
+use portcullis_contract::endpoint::{Endpoint, Scheme};
 use portcullis_contract::hostname::Hostname;
-use portcullis_contract::snapshot::{self, Auth, RateLimit, Requirement, TunnelAccess, Upstream};
+use portcullis_contract::snapshot::{
+    self, Auth, RateLimit, Requirement, TunnelAccess, TunnelProtocol, Upstream,
+};
 
 use super::words;
 use crate::gateway::validate::Rejected;
-use crate::world::{Key, World};
+use crate::world::{Key, Namespaces, World};
+
+mod namespaces;
+mod ports;
 
 /// How many generated names are tried.
 const ATTEMPTS: u32 = 32;
@@ -33,9 +38,14 @@ pub struct Claims {
 
 impl Claims {
     /// Decides over these Tunnels. None of them is accepted without a Gateway.
-    pub fn of(key: &Key, gateway: Option<&Gateway>, tunnels: &[Arc<Tunnel>]) -> Self {
+    pub fn of(
+        key: &Key,
+        gateway: Option<&Gateway>,
+        tunnels: &[Arc<Tunnel>],
+        namespaces: &Namespaces,
+    ) -> Self {
         let mut claims = Self::default();
-        let mut held: BTreeMap<Hostname, Key> = BTreeMap::new();
+        let mut held = Held::default();
         let (mut room, mut deep) = (ROOM, DEEP_NAMES);
         let domain = gateway.and_then(|gateway| gateway.spec.tunnels.as_ref()?.domain.parse().ok());
         let domain = domain.map(|domain: Hostname| domain.to_string()).unwrap_or_default();
@@ -49,12 +59,13 @@ impl Claims {
                     Reason::GatewayNotFound,
                     format!("there is no Gateway {key}: apply it, or correct spec.gatewayRef"),
                 )),
-                Some(gateway) => accept(key, gateway, tunnel, &held, claims.order.len()),
+                Some(gateway) => accept(key, gateway, tunnel, namespaces, &held, claims.order.len()),
             };
             let verdict = verdict.and_then(|accepted| fit(key, &domain, accepted, &mut room, &mut deep));
             if let Ok(accepted) = &verdict {
                 let names = accepted.hostnames.iter().filter_map(|name| name.parse().ok());
-                held.extend(names.map(|name| (name, Key::of(&**tunnel))));
+                held.names.extend(names.map(|name| (name, Key::of(&**tunnel))));
+                held.ports.extend(accepted.port.map(|port| (port, Key::of(&**tunnel))));
                 claims.order.push(uid.clone());
             }
             claims.verdicts.insert(uid, verdict);
@@ -73,6 +84,24 @@ impl Claims {
     }
 }
 
+/// What is taken already, and by whom.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    names: BTreeMap<Hostname, Key>,
+    ports: BTreeMap<u16, Key>,
+}
+
+impl Held {
+    /// Says whose a name or port is. Who reads this Tunnel may not be one who may see the other.
+    fn whose(tunnel: &Tunnel, winner: &Key) -> String {
+        if Some(&winner.namespace) == tunnel.namespace().as_ref() {
+            format!("Tunnel {winner}")
+        } else {
+            "a Tunnel of another namespace".to_owned()
+        }
+    }
+}
+
 /// The last decision for each Gateway, for as long as nothing that it hangs on has changed.
 #[derive(Debug, Default)]
 pub struct Decided(Mutex<HashMap<Key, (u64, Arc<Claims>)>>);
@@ -85,7 +114,12 @@ impl Decided {
         if let Some((_, claims)) = known.filter(|(of, _)| *of == revision) {
             return claims;
         }
-        let claims = Arc::new(Claims::of(key, world.gateway(key).as_deref(), &world.tunnels_of(key)));
+        let claims = Arc::new(Claims::of(
+            key,
+            world.gateway(key).as_deref(),
+            &world.tunnels_of(key),
+            &world.namespaces(),
+        ));
         let mut decided = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         decided.insert(key.clone(), (revision, claims.clone()));
         claims
@@ -108,7 +142,9 @@ fn fit(
     let size = serde_json::to_string_pretty(&tunnel).map_or(usize::MAX, |json| json.len());
     // A wildcard covers one label.
     let is_deep = |name: &&String| name.split_once('.').is_none_or(|(_, parent)| parent != domain);
-    let deeper = tunnel.hostnames.iter().filter(is_deep).count();
+    // Handshakes that are passed on show no certificate of ours.
+    let certified = tunnel.protocol == TunnelProtocol::Http;
+    let deeper = tunnel.hostnames.iter().filter(|_| certified).filter(is_deep).count();
     if size > *room || deeper > *deep {
         return Err(rejected(
             Reason::QuotaExceeded,
@@ -130,7 +166,8 @@ fn accept(
     key: &Key,
     gateway: &Gateway,
     tunnel: &Tunnel,
-    held: &BTreeMap<Hostname, Key>,
+    namespaces: &Namespaces,
+    held: &Held,
     accepted: usize,
 ) -> Result<snapshot::Tunnel, Rejected> {
     let Some(tunnels) = &gateway.spec.tunnels else {
@@ -140,21 +177,16 @@ fn accept(
         ));
     };
     let namespace = tunnel.namespace().unwrap_or_default();
-    if tunnels.allowed_namespaces.from == NamespacesFrom::Same && namespace != key.namespace {
-        return Err(rejected(
-            Reason::NotAllowed,
-            format!(
-                "Gateway {key} takes Tunnels of its own namespace only: move the Tunnel there, or set the Gateway's spec.tunnels.allowedNamespaces.from to All"
-            ),
-        ));
-    }
+    namespaces::allowed(key, tunnels, tunnel, namespaces)?;
     let invalid = |message: String| rejected(Reason::Invalid, message);
     let domain: Hostname = tunnels
         .domain
         .parse()
         .map_err(|error| invalid(format!("the Gateway's spec.tunnels.domain: {error}")))?;
-    let endpoint: Endpoint =
-        tunnel.spec.endpoint.parse().map_err(|error| invalid(format!("spec.endpoint: {error}")))?;
+    let protocol = protocol(tunnel, key, gateway)?;
+    let scheme = if protocol == TunnelProtocol::Http { Scheme::Http } else { Scheme::Tcp };
+    let endpoint = Endpoint::read(&tunnel.spec.endpoint, scheme)
+        .map_err(|error| invalid(format!("spec.endpoint: {error}")))?;
     let knows_visitors = gateway.spec.oidc.is_some() || gateway.spec.access.edge.is_some();
     if tunnel.spec.access.auth == VisitorAuth::Required && !knows_visitors {
         return Err(invalid(format!(
@@ -162,6 +194,7 @@ fn accept(
         )));
     }
     let hostnames = hostnames(tunnel, &domain, held)?;
+    let port = ports::port(key, gateway, tunnels, tunnel, held)?;
     if accepted >= usize::try_from(tunnels.max_tunnels).unwrap_or(usize::MAX) {
         return Err(rejected(
             Reason::QuotaExceeded,
@@ -175,6 +208,8 @@ fn accept(
         namespace,
         name: tunnel.name_any(),
         uid: tunnel.uid().unwrap_or_default(),
+        protocol,
+        port,
         hostnames: hostnames.iter().map(Hostname::to_string).collect(),
         endpoint: endpoint.to_string(),
         upstream: upstream(tunnel)?,
@@ -183,12 +218,25 @@ fn accept(
     })
 }
 
+fn protocol(tunnel: &Tunnel, key: &Key, gateway: &Gateway) -> Result<TunnelProtocol, Rejected> {
+    match tunnel.spec.protocol {
+        Protocol::HTTP => Ok(TunnelProtocol::Http),
+        Protocol::TCP => Ok(TunnelProtocol::Tcp),
+        Protocol::TLS if gateway.spec.access.mode.scheme() == "https" => Ok(TunnelProtocol::Tls),
+        Protocol::TLS => Err(rejected(
+            Reason::NotAllowed,
+            format!(
+                "Gateway {key} is in mode Plaintext, where the proxy in front ends TLS and no handshake comes to the gateway: write protocol HTTP or TCP, or use a Gateway in another mode"
+            ),
+        )),
+    }
+}
+
 /// The names that it gets: all of those that it asks for, or none.
-fn hostnames(
-    tunnel: &Tunnel,
-    domain: &Hostname,
-    held: &BTreeMap<Hostname, Key>,
-) -> Result<Vec<Hostname>, Rejected> {
+fn hostnames(tunnel: &Tunnel, domain: &Hostname, held: &Held) -> Result<Vec<Hostname>, Rejected> {
+    if tunnel.spec.protocol == Protocol::TCP {
+        return Ok(Vec::new());
+    }
     let spec = &tunnel.spec;
     let below = |label: &str| format!("{label}.{domain}").parse::<Hostname>();
     let bad = |error: &dyn std::fmt::Display| rejected(Reason::Invalid, format!("spec: {error}"));
@@ -197,7 +245,7 @@ fn hostnames(
     } else if spec.hostnames.is_empty() {
         let uid = tunnel.uid().unwrap_or_default();
         let made = (0..ATTEMPTS).filter_map(|attempt| below(&words::label(&uid, attempt)).ok());
-        made.into_iter().find(|name| !held.contains_key(name)).into_iter().collect()
+        made.into_iter().find(|name| !held.names.contains_key(name)).into_iter().collect()
     } else {
         spec.hostnames
             .iter()
@@ -214,13 +262,8 @@ fn hostnames(
                 ),
             ));
         }
-        if let Some(winner) = held.get(name) {
-            // Who reads this Tunnel may not be one who may see the other.
-            let whose = if Some(&winner.namespace) == tunnel.namespace().as_ref() {
-                format!("Tunnel {winner}")
-            } else {
-                "a Tunnel of another namespace".to_owned()
-            };
+        if let Some(winner) = held.names.get(name) {
+            let whose = Held::whose(tunnel, winner);
             return Err(rejected(
                 Reason::HostnameConflict,
                 format!(

@@ -1,7 +1,7 @@
 //! Golden cases: each `testdata/*.in.yaml` goes through the real claims, plan and status; what came out stands beside it.
 //! A new case is a new file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -22,7 +22,7 @@ use crate::children::apply::Failure;
 use crate::control::tunnels::Evidence;
 use crate::gateway::golden::{NOW, settings, shown, stored};
 use crate::moment;
-use crate::world::{Child, Key, Pod};
+use crate::world::{Child, Key, Namespaces, Pod};
 
 /// A case: a Tunnel, and what there is around it.
 #[derive(Deserialize)]
@@ -38,6 +38,8 @@ struct Case {
     /// Ready pods of the Gateway: `Current` or `Behind`.
     #[serde(default)]
     replicas: BTreeMap<String, String>,
+    /// Labels of namespaces. Without it: not known yet.
+    namespaces: Option<HashMap<String, BTreeMap<String, String>>>,
     /// Replicas have been told of it.
     #[serde(default = "yes")]
     published: bool,
@@ -89,12 +91,10 @@ fn run(case: Case) -> Value {
     let uid = tunnel.metadata.uid.clone().unwrap();
     let mut all: Vec<_> = case.rivals.into_iter().map(Arc::new).collect();
     all.push(tunnel.clone());
-    let claims = Claims::of(&Key::of_gateway(&tunnel), case.gateway.as_ref(), &all);
+    let namespaces = case.namespaces.map(Namespaces::of).unwrap_or_default();
+    let claims = Claims::of(&Key::of_gateway(&tunnel), case.gateway.as_ref(), &all, &namespaces);
     let verdict = claims.verdict(&uid).cloned();
-    let door = case
-        .gateway
-        .as_ref()
-        .map(|it| Door { port: it.spec.service.port, tls: it.spec.access.mode.scheme() == "https" });
+    let door = case.gateway.as_ref().map(Door::of);
     let mut observed = Observed {
         published: verdict.clone().and_then(Result::ok).filter(|_| case.published),
         verdict,
@@ -168,7 +168,7 @@ fn evidence(
             remote_address: "192.0.2.7".to_owned(),
             transport: "tls".to_owned(),
             since_ms: milliseconds(NOW - Duration::hours(1)),
-            round_trip_us: 0,
+            round_trip_us: 1840,
             version: "0.1.0".to_owned(),
         };
         said.entry(replica.clone()).or_default().connections = connected.iter().map(connection).collect();

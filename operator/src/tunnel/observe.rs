@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt as _;
 use portcullis_api::{Gateway, Tunnel};
+use portcullis_contract::hostname::Hostname;
 use portcullis_contract::snapshot;
 use portcullis_pki::Authority;
 
@@ -42,12 +43,26 @@ pub struct Observed {
 }
 
 /// How a Gateway is come in by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Door {
     /// The Service's port.
     pub port: i32,
     /// Whether TLS is spoken to it.
     pub tls: bool,
+    /// What its public names are below, in canonical form.
+    pub domain: String,
+}
+
+impl Door {
+    /// The door of a Gateway.
+    pub fn of(gateway: &Gateway) -> Self {
+        let domain = gateway.spec.tunnels.as_ref().and_then(|it| it.domain.parse().ok());
+        Self {
+            port: gateway.spec.service.port,
+            tls: gateway.spec.access.mode.scheme() == "https",
+            domain: domain.map(|domain: Hostname| domain.to_string()).unwrap_or_default(),
+        }
+    }
 }
 
 impl Observed {
@@ -97,8 +112,7 @@ pub fn observe(ctx: &Context, tunnel: &Tunnel) -> Observed {
         evidence: ctx.control.evidence(&gateway, &uid),
         settling: ctx.leadership.led_for() < SETTLING,
         authority: resource.as_deref().and_then(|it| authority(ctx, it)),
-        door: resource
-            .map(|it| Door { port: it.spec.service.port, tls: it.spec.access.mode.scheme() == "https" }),
+        door: resource.as_deref().map(Door::of),
         children: around.children,
         settled: around.settled,
         pods: around.pods,

@@ -1,5 +1,5 @@
 //! From a Tunnel and what there is to what should be of its connector in this cluster: a Secret with a certificate for
-//! exactly this Tunnel, and a Deployment. Pure: time, keys and serials are arguments.
+//! exactly this Tunnel, a Deployment, and where it has several pods a PodDisruptionBudget. Pure: time, keys and serials are arguments.
 
 use kube::ResourceExt as _;
 use portcullis_api::Tunnel;
@@ -7,8 +7,9 @@ use portcullis_pki::Mint;
 use time::OffsetDateTime;
 
 use super::observe::Observed;
-use crate::children::{Error, Found, Maker, Step, Wanted, steps};
+use crate::children::{Error, Found, Maker, Step, Wanted, disruption, steps};
 use crate::gateway::validate::Rejected;
+use crate::names;
 use crate::settings::Settings;
 use crate::world::{Key, Kind, Owner};
 
@@ -56,14 +57,19 @@ pub fn plan(
     let issued = certificate::bundle(&gateway, owner.key(), authority, observed, settings, now, mint)?;
     let mut wanted = vec![issued.secret(&maker)?];
     let mut plan = Plan { renewal: Some(issued.renewal), notes: issued.notes, ..Plan::default() };
-    match validate::connector(spec, accepted, &gateway, *door, settings) {
+    match validate::connector(spec, accepted, &gateway, door, settings) {
         Ok(connector) => {
+            if connector.replicas > 1 {
+                let selector = names::connector_selector(maker.name());
+                let budget = disruption::budget(&maker, names::connector(maker.name()), selector)?;
+                wanted.push(Wanted::Object(Kind::PodDisruptionBudget, budget));
+            }
             let deployment = deployment::deployment(&maker, &connector)?;
             wanted.push(Wanted::Object(Kind::Deployment, deployment));
         }
         Err(trouble) => plan.trouble = Some(trouble),
     }
     let broken = plan.trouble.is_some();
-    plan.steps = steps(found, wanted, |(kind, _)| broken && *kind == Kind::Deployment);
+    plan.steps = steps(found, wanted, |(kind, _)| broken && *kind != Kind::Secret);
     Ok(plan)
 }

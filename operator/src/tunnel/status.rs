@@ -5,10 +5,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use portcullis_api::condition::{ConditionType, Reason};
 use portcullis_api::{Connection, ProbeStatus, Tunnel, TunnelStatus};
-use portcullis_contract::control::Probe;
-use portcullis_contract::snapshot;
+use portcullis_contract::control::{self, Probe};
+use portcullis_contract::snapshot::{self, TunnelProtocol};
 
 use super::observe::Observed;
+use super::took;
 use crate::children::apply::Failure;
 use crate::gateway::status::{Verdict, condition};
 use crate::gateway::validate::Rejected;
@@ -110,7 +111,14 @@ fn accepted_verdict(accepted: &snapshot::Tunnel, outcome: &Outcome) -> Verdict {
     let messages: Vec<_> = failures.iter().map(|failure| failure.message.as_str()).collect();
     match failures.first() {
         Some(failure) => Verdict::no(kind, failure.reason, messages.join("; ")),
-        None => Verdict::yes(kind, Reason::Accepted, format!("It holds {}", accepted.hostnames.join(", "))),
+        None => Verdict::yes(kind, Reason::Accepted, format!("It holds {}", holdings(accepted))),
+    }
+}
+
+fn holdings(accepted: &snapshot::Tunnel) -> String {
+    match accepted.port {
+        Some(port) => format!("port {port}"),
+        None => accepted.hostnames.join(", "),
     }
 }
 
@@ -258,7 +266,12 @@ fn reachable(
             ),
         );
     }
-    Verdict::yes(kind, Reason::Reachable, "The endpoint answers through the public name")
+    let found = match accepted.protocol {
+        TunnelProtocol::Http => "The endpoint answers through the public name",
+        TunnelProtocol::Tls => "The endpoint accepts connections for the public name",
+        TunnelProtocol::Tcp => "The endpoint accepts connections for the port",
+    };
+    Verdict::yes(kind, Reason::Reachable, found)
 }
 
 fn hop(name: &str) -> &str {
@@ -292,17 +305,22 @@ fn ready(accepted: &snapshot::Tunnel, verdicts: &[Verdict]) -> Verdict {
 }
 
 fn url(accepted: &snapshot::Tunnel, observed: &Observed) -> Option<String> {
-    let door = observed.door?;
+    let door = observed.door.as_ref()?;
+    if let Some(port) = accepted.port {
+        return Some(format!("tcp://{}:{port}", door.domain));
+    }
     let name = accepted.hostnames.first()?;
+    let scheme = if accepted.protocol == TunnelProtocol::Tls { "tls" } else { "https" };
     // In front of a gateway without TLS stands a proxy that has it.
     let is_plain = door.port == 443 || !door.tls;
-    Some(if is_plain { format!("https://{name}") } else { format!("https://{name}:{}", door.port) })
+    Some(if is_plain { format!("{scheme}://{name}") } else { format!("{scheme}://{name}:{}", door.port) })
 }
 
 fn connections(previous: &TunnelStatus, observed: &Observed) -> Vec<Connection> {
     let mut connections: Vec<Connection> = Vec::new();
     for (pod, evidence) in &observed.evidence {
         connections.extend(evidence.connections.iter().map(|it| Connection {
+            round_trip: took::steady(round_trip(previous, pod, it), it.round_trip_us),
             connector: it.connector.clone(),
             replica: pod.clone(),
             identity: it.identity.clone(),
@@ -321,6 +339,13 @@ fn connections(previous: &TunnelStatus, observed: &Observed) -> Vec<Connection> 
     connections
 }
 
+/// What was shown of a connection before.
+fn round_trip<'a>(previous: &'a TunnelStatus, pod: &str, now: &control::Connection) -> Option<&'a str> {
+    let since = text(now.since_ms);
+    let is_it = |it: &&Connection| it.connector == now.connector && it.replica == pod && it.since == since;
+    previous.connections.iter().find(is_it)?.round_trip.as_deref()
+}
+
 /// The time of a probe that found the same is written anew every few minutes only.
 fn last_probe(previous: &TunnelStatus, probe: Option<(String, Probe)>) -> Option<ProbeStatus> {
     let Some((replica, probe)) = probe else { return previous.last_probe.clone() };
@@ -328,6 +353,7 @@ fn last_probe(previous: &TunnelStatus, probe: Option<(String, Probe)>) -> Option
     let found = ProbeStatus {
         time: text(probe.at_ms),
         passed: probe.passed,
+        latency: took::text(probe.latency_us),
         hop: nonempty(probe.hop),
         message: nonempty(probe.message),
         replica,

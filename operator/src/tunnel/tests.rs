@@ -13,7 +13,7 @@ use super::claims::Claims;
 use super::observe::{Door, Observed};
 use super::status::{Outcome, status};
 use crate::control::tunnels::Evidence;
-use crate::world::Key;
+use crate::world::{Key, Namespaces};
 
 fn gateway(tunnels: &Value) -> Gateway {
     serde_json::from_value(json!({
@@ -53,7 +53,7 @@ fn decide(
     gateway: Option<&Gateway>,
     tunnels: &[Arc<Tunnel>],
 ) -> BTreeMap<String, Result<Vec<String>, (String, String)>> {
-    let claims = Claims::of(&Key::new("shop", "door"), gateway, tunnels);
+    let claims = Claims::of(&Key::new("shop", "door"), gateway, tunnels, &Namespaces::default());
     let verdict = |uid: &str| match claims.verdict(uid).unwrap() {
         Ok(accepted) => Ok(accepted.hostnames.clone()),
         Err(rejected) => Err((rejected.reason.as_str().to_owned(), rejected.message.clone())),
@@ -160,7 +160,8 @@ fn what_does_not_fit_into_the_configuration_or_the_certificate_is_refused_and_th
             tunnel("shop", &format!("t{at}"), u32::try_from(at).unwrap(), &json!({ "hostnames": names }))
         })
         .collect();
-    let claims = Claims::of(&Key::new("shop", "door"), Some(&gateway(&open())), &large);
+    let claims =
+        Claims::of(&Key::new("shop", "door"), Some(&gateway(&open())), &large, &Namespaces::default());
     let size: usize =
         claims.accepted().map(|tunnel| serde_json::to_string_pretty(tunnel).unwrap().len()).sum();
     assert!(size < 700 * 1024 && claims.accepted().count() > 300, "{size}");
@@ -211,7 +212,12 @@ fn probe(ago: i64, hop: &str) -> Probe {
 
 /// A Tunnel that is served by a ready replica, has a connector there, and this probe.
 fn observed(tunnel: &Arc<Tunnel>, probe: Option<Probe>) -> Observed {
-    let claims = Claims::of(&Key::new("shop", "door"), Some(&gateway(&open())), std::slice::from_ref(tunnel));
+    let claims = Claims::of(
+        &Key::new("shop", "door"),
+        Some(&gateway(&open())),
+        std::slice::from_ref(tunnel),
+        &Namespaces::default(),
+    );
     let verdict = claims.verdict(tunnel.metadata.uid.as_deref().unwrap()).cloned();
     let connection = Connection { connector: "c1".into(), transport: "tls".into(), ..Connection::default() };
     let evidence = Evidence { tunnel: None, connections: vec![connection], probe, carried: true };
@@ -221,7 +227,7 @@ fn observed(tunnel: &Arc<Tunnel>, probe: Option<Probe>) -> Observed {
         replicas: vec![("door-0".to_owned(), true)],
         evidence: vec![("door-0".to_owned(), Arc::new(evidence))],
         settling: false,
-        door: Some(Door { port: 443, tls: true }),
+        door: Some(Door { port: 443, tls: true, domain: "t.example.com".to_owned() }),
         children: BTreeMap::new(),
         settled: BTreeMap::new(),
         pods: BTreeMap::new(),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::{StreamExt as _, pin_mut};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod as LivePod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod as LivePod, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::child::{self, Child, Kind};
 use super::pod::Pod;
-use super::{Key, Owner, World};
+use super::{Key, Owner, World, selects};
 use crate::cause::chain;
 use crate::names;
 use crate::queue::{Queue, Urgency};
@@ -30,28 +30,19 @@ use crate::queue::{Queue, Urgency};
 /// Objects in one answer of a first list. After a restart all kinds are listed at once, whole objects, and of each kind
 /// one answer is in memory.
 const PAGE: u32 = 100;
+/// What the watch of namespaces is called where something stands in its way.
+const NAMESPACES: &str = "namespaces";
 
-/// Namespaced, readable kinds.
-trait Watched:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-    + Send
-    + 'static
+/// Readable kinds.
+trait Seen: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + 'static {}
+impl<K> Seen for K where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + 'static
 {
 }
-impl<K> Watched for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + 'static
-{
-}
+
+/// Those that are namespaced.
+trait Watched: Seen + Resource<Scope = NamespaceResourceScope> {}
+impl<K> Watched for K where K: Seen + Resource<Scope = NamespaceResourceScope> {}
 
 /// Keeps the world up to date.
 pub struct Watches {
@@ -62,6 +53,8 @@ pub struct Watches {
     /// Bumped whenever a pod comes or goes.
     pods: watch::Sender<u64>,
     progress: Arc<Progress>,
+    /// Told once a Gateway selects namespaces by their labels; they are not watched before.
+    selecting: watch::Sender<bool>,
 }
 
 /// How far the first lists are, and what stands in their way.
@@ -128,7 +121,15 @@ impl<K> Copy for Sight<'_, K> {}
 impl Watches {
     /// Watches nothing yet.
     pub fn new(client: Client, world: Arc<World>, queue: Arc<Queue<Key>>, tunnels: Arc<Queue<Key>>) -> Self {
-        Self { client, world, queue, tunnels, pods: watch::Sender::new(0), progress: Arc::default() }
+        Self {
+            client,
+            world,
+            queue,
+            tunnels,
+            pods: watch::Sender::new(0),
+            progress: Arc::default(),
+            selecting: watch::Sender::new(false),
+        }
     }
 
     /// How far the first lists are.
@@ -150,6 +151,10 @@ impl Watches {
         };
         let all = watcher::Config::default().page_size(PAGE);
         let ours = all.clone().labels(names::MANAGED_SELECTOR);
+        let (labels, until) = (Arc::clone(&watches).namespaces(all.clone()), stop.clone());
+        tasks.spawn(async move {
+            until.run_until_cancelled(labels).await;
+        });
         for scope in scopes {
             let run = Run { scope, tasks, stop };
             watches.run(&run, &all, Self::gateway);
@@ -186,7 +191,7 @@ impl Watches {
         });
     }
 
-    async fn follow<K: Watched>(
+    async fn follow<K: Seen>(
         &self,
         api: &Api<K>,
         config: watcher::Config,
@@ -220,6 +225,36 @@ impl Watches {
         }
     }
 
+    /// Labels of namespaces, from when a Gateway first selects by them.
+    async fn namespaces(self: Arc<Self>, config: watcher::Config) {
+        // The sender lives in `self`, so that the wait cannot fail.
+        drop(self.selecting.subscribe().wait_for(|selecting| *selecting).await);
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        self.follow(&api, config, NAMESPACES, None, Self::namespace).await;
+    }
+
+    fn namespace(&self, _: Option<&str>, sight: Sight<'_, Namespace>, urgency: Urgency) {
+        let selecting = match sight {
+            Sight::There(it) => self.world.put_namespace(&it.name_any(), Some(it.labels().clone())),
+            Sight::Gone(it) => self.world.put_namespace(&it.name_any(), None),
+            Sight::Only(seen) => {
+                self.world.keep_namespaces(&seen.iter().map(|(_, name)| name.clone()).collect())
+            }
+        };
+        for key in selecting {
+            self.wake_tunnels(&key, urgency);
+            self.queue.add(key, urgency);
+        }
+    }
+
+    /// What a Gateway selects by must be there before it is decided over.
+    fn want_namespaces(&self, gateway: &Gateway) {
+        if selects(gateway) && !*self.selecting.borrow() {
+            self.progress.expect(NAMESPACES);
+            self.selecting.send_replace(true);
+        }
+    }
+
     fn gateway(&self, scope: Option<&str>, sight: Sight<'_, Gateway>, urgency: Urgency) {
         match sight {
             Sight::There(gateway) => {
@@ -227,6 +262,7 @@ impl Watches {
                 let urgency = if seen == gateway.metadata.generation { urgency } else { Urgency::Changed };
                 let mut gateway = gateway.clone();
                 gateway.metadata.managed_fields = None;
+                self.want_namespaces(&gateway);
                 let key = Key::of(&gateway);
                 let before = self.world.revision(&key);
                 if self.world.put_gateway(gateway) {

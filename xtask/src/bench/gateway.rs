@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use self::doors::Doors;
 use super::{Bench, Contest, Measure, Side, Target};
@@ -17,10 +18,11 @@ use crate::images::{self, Profile};
 
 pub(super) mod apply;
 pub(super) mod auth;
-mod doors;
-mod folder;
-mod processors;
-mod server;
+pub(super) mod doors;
+pub(super) mod folder;
+pub(super) mod processors;
+pub(super) mod server;
+pub(super) mod stage;
 
 /// Ours against nginx.
 pub(super) struct Gateway;
@@ -36,10 +38,10 @@ const MEASURES: &[Measure] = &[
 ];
 
 /// The program that loads the doors.
-const CALLER: &str = "bench-gateway";
+pub(super) const CALLER: &str = "bench-gateway";
 /// Callers that keep their connections, and callers that do not.
-const KEEPING: &str = "32";
-const CONNECTING: &str = "16";
+pub(super) const KEEPING: &str = "32";
+pub(super) const CONNECTING: &str = "16";
 
 impl Bench for Gateway {
     fn name(&self) -> &'static str {
@@ -60,10 +62,19 @@ impl Bench for Gateway {
 /// What the load tells of itself.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Figures {
-    per_second: f64,
-    cpu_micros: f64,
+pub(super) struct Figures {
+    pub(super) per_second: f64,
+    pub(super) cpu_micros: f64,
+    pub(super) p99_micros: f64,
     busy_percent: f64,
+}
+
+/// What a download tells of itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Download {
+    pub(super) cpu_seconds_per_gb: f64,
+    pub(super) megabytes_per_second: f64,
 }
 
 impl Contest for Doors {
@@ -85,13 +96,18 @@ impl Contest for Doors {
     }
 }
 
-fn figures(mut load: Command) -> Result<Figures> {
-    let told = command::output(&mut load)?;
-    serde_json::from_str(&told).with_context(|| format!("the load told no figures: {told}"))
+fn figures(load: Command) -> Result<Figures> {
+    told(load)
+}
+
+/// What a program tells, as JSON.
+pub(super) fn told<T: DeserializeOwned>(mut program: Command) -> Result<T> {
+    let told = command::output(&mut program)?;
+    serde_json::from_str(&told).with_context(|| format!("{program:?} told no figures: {told}"))
 }
 
 /// Fails where programs are missing, with the packages that have them.
-fn require(programs: &[(&str, &str)]) -> Result<()> {
+pub(super) fn require(programs: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<_> = programs
         .iter()
         .filter(|(program, _)| !command::exists(program))

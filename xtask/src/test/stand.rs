@@ -121,7 +121,7 @@ fn gathered(extent: Extent) -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
     let mut modules = vec![Module::Kubernetes, Module::Tools, Module::Helm, Module::Helm3];
     if extent == Extent::Node {
-        modules.push(Module::Kstatus);
+        modules.extend([Module::Interop, Module::Kstatus]);
     }
     for module in modules {
         for program in fs::read_dir(module.programs()?).context("failed to read a folder of programs")? {

@@ -9,7 +9,7 @@ use portcullis_contract::snapshot::Mode;
 use serde_json::Value;
 
 use crate::children::{Error, Maker};
-use crate::gateway::validate::Accepted;
+use crate::gateway::validate::{Accepted, Tunnels};
 use crate::names;
 
 /// What external-dns reads; an annotation of the spec's own wins.
@@ -62,14 +62,27 @@ pub fn service(maker: &Maker<'_>, accepted: &Accepted) -> Result<Value, Error> {
         target_port: Some(IntOrString::String("https".to_owned())),
         ..ServicePort::default()
     };
+    let mut ports = vec![port];
+    ports.extend(accepted.tunnels.iter().flat_map(Tunnels::ports).map(of_tunnel));
     maker.finish(&Service {
         metadata: maker.annotated(maker.name().to_owned(), &annotations(accepted)),
         spec: Some(ServiceSpec {
             type_: Some(accepted.service.type_.as_str().to_owned()),
             selector: Some(names::selector(maker.name())),
-            ports: Some(vec![port]),
+            ports: Some(ports),
             ..ServiceSpec::default()
         }),
         status: None,
     })
+}
+
+/// A port that a Tunnel holds. It goes to the pods by number: they listen on it when they are told, and stay as they are.
+fn of_tunnel(port: u16) -> ServicePort {
+    ServicePort {
+        name: Some(format!("tcp-{port}")),
+        port: port.into(),
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::Int(port.into())),
+        ..ServicePort::default()
+    }
 }

@@ -1,10 +1,12 @@
 //! Public names of a Gateway, and the Tunnels that it accepts.
 
+use std::collections::BTreeSet;
+
 use kube::ResourceExt as _;
 use portcullis_api::Gateway;
 use portcullis_contract::files;
 use portcullis_contract::hostname::Hostname;
-use portcullis_contract::snapshot;
+use portcullis_contract::snapshot::{self, TunnelProtocol};
 
 use super::{Rejected, invalid};
 use crate::gateway::observe::Observed;
@@ -27,13 +29,20 @@ impl Tunnels {
         }
         let domain = &self.snapshot.domain;
         let mut names = vec![domain.clone(), format!("*.{domain}")];
-        let held = self.snapshot.tunnels.iter().flat_map(|tunnel| &tunnel.hostnames);
+        // Where the endpoint shakes hands, it shows a certificate of its own.
+        let ours = self.snapshot.tunnels.iter().filter(|tunnel| tunnel.protocol == TunnelProtocol::Http);
+        let held = ours.flat_map(|tunnel| &tunnel.hostnames);
         // A wildcard covers one label.
         let deep = held.filter(|name| name.split_once('.').is_none_or(|(_, parent)| parent != domain));
         names.extend(deep.cloned());
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Ports that Tunnels hold, in order.
+    pub fn ports(&self) -> BTreeSet<u16> {
+        self.snapshot.tunnels.iter().filter_map(|tunnel| tunnel.port).collect()
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn connector(
     spec: &portcullis_api::Connector,
     accepted: &snapshot::Tunnel,
     gateway: &Key,
-    door: Door,
+    door: &Door,
     settings: &Settings,
 ) -> Result<Connector, Rejected> {
     if !door.tls {

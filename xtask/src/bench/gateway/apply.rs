@@ -1,19 +1,14 @@
 //! `cargo xtask bench apply`: from `kubectl apply` of a Gateway to its first answer over mutual TLS, on a cluster of this
 //! machine with a node, one Gateway after the other. Nobody else does this in a way to compare with: figures are told.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
 use super::folder::Folder;
+use super::stage::{NAMESPACE, Stage};
 use crate::bench::{Bench, Contest, Measure, Side, Target};
-use crate::cluster::{Cluster, Extent};
-use crate::images::{self, Profile};
-use crate::install::Site;
-use crate::{command, say};
+use crate::command;
 
 /// Ours alone.
 pub(crate) struct Apply;
@@ -23,8 +18,6 @@ const MEASURES: &[Measure] = &[
     Measure { name: "apply to first answer, p50", unit: "ms", target: Target::None },
     Measure { name: "apply to first answer, p99", unit: "ms", target: Target::None },
 ];
-const CLUSTER: &str = "bench-apply";
-const NAMESPACE: &str = "bench";
 /// Gateways in a round.
 const GATEWAYS: usize = 20;
 
@@ -38,33 +31,14 @@ impl Bench for Apply {
     }
 
     fn prepare(&self) -> Result<Box<dyn Contest>> {
-        let programs = images::compiled(Profile::Release, &["portcullis-bench"])?;
-        let stage = Stage { cluster: Cluster::named(CLUSTER)?, caller: programs.join(super::CALLER) };
-        stage.cluster.down()?;
-        stage.cluster.up(Extent::Node)?;
-        let site = Site::Local(stage.cluster.clone());
-        let images = site.bring_images()?;
-        site.install_operator(&images)?;
-        command::run(&mut stage.cluster.kubectl(["create", "namespace", NAMESPACE])?)?;
-        Ok(Box::new(stage))
+        Ok(Box::new(Gateways(Stage::up("bench-apply", super::CALLER)?)))
     }
 }
 
-/// The cluster, taken down when dropped.
-struct Stage {
-    cluster: Cluster,
-    caller: PathBuf,
-}
+/// Gateways come and go there.
+struct Gateways(Stage);
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if let Err(error) = self.cluster.down() {
-            say::note(format!("error: {error:#}"));
-        }
-    }
-}
-
-impl Contest for Stage {
+impl Contest for Gateways {
     fn round(&mut self, side: Side) -> Result<Vec<(&'static str, f64)>> {
         if side == Side::Peer {
             return Ok(Vec::new());
@@ -84,50 +58,27 @@ impl Contest for Stage {
     }
 }
 
-impl Stage {
+impl Gateways {
     /// One Gateway's life: milliseconds from `kubectl apply` to the bundle and to the first answer.
     fn gateway(&self, name: &str) -> Result<(f64, f64)> {
         let (folder, secret) = (Folder::made()?, format!("secret/{name}-client-ci"));
         let manifest = manifest(name);
         let began = Instant::now();
-        let mut apply = self.kubectl(&["apply", "-f", "-"])?;
-        command::run_with_input(&mut apply, &manifest)?;
+        self.0.apply(&manifest)?;
         for child in [secret.as_str(), &format!("service/{name}")] {
-            command::run(&mut self.kubectl(&["wait", "--for=create", child, "--timeout=30s"])?)?;
+            command::run(&mut self.0.kubectl(&["wait", "--for=create", child, "--timeout=30s"])?)?;
         }
-        let address = ["get", &format!("service/{name}"), "-o", "jsonpath={.spec.clusterIP}"];
-        let address = command::output(&mut self.kubectl(&address)?)?;
-        self.fetch(&secret, folder.path())?;
+        let address = self.0.address(name)?;
+        self.0.fetch(&secret, folder.path())?;
         let bundle = began.elapsed();
-        let mut answer = self.cluster.command(&self.caller)?;
+        let mut answer = self.0.program()?;
         answer.arg("answer").arg("--bundle").arg(folder.path());
-        answer.args(["--address", &format!("{}:443", address.trim()), "--path", "/healthz"]);
+        answer.args(["--address", &address, "--path", "/healthz"]);
         answer.args(["--host", &format!("{name}.{NAMESPACE}.svc")]);
-        command::run(&mut answer).with_context(|| self.described(name))?;
+        command::run(&mut answer).with_context(|| self.0.described(name))?;
         let answered = began.elapsed();
-        command::run(&mut self.kubectl(&["delete", &format!("gateways.portcullis.dev/{name}")])?)?;
+        command::run(&mut self.0.kubectl(&["delete", &format!("gateways.portcullis.dev/{name}")])?)?;
         Ok((bundle.as_secs_f64() * 1e3, answered.as_secs_f64() * 1e3))
-    }
-
-    /// The three files of a bundle, in one request.
-    fn fetch(&self, secret: &str, folder: &Path) -> Result<()> {
-        const FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
-        let file = |name: &str| format!("{{{{index .data \"{name}\" | base64decode}}}}");
-        let template = format!("go-template={}", FILES.map(file).join("\u{1}"));
-        let told = command::output(&mut self.kubectl(&["get", secret, "-o", &template])?)?;
-        for (name, text) in FILES.iter().zip(told.split('\u{1}')) {
-            fs::write(folder.join(name), text).context("failed to write the bundle")?;
-        }
-        Ok(())
-    }
-
-    fn kubectl(&self, arguments: &[&str]) -> Result<Command> {
-        self.cluster.kubectl(["--namespace", NAMESPACE].into_iter().chain(arguments.iter().copied()))
-    }
-
-    fn described(&self, name: &str) -> String {
-        let told = self.kubectl(&["describe", &format!("gateways.portcullis.dev/{name}")]);
-        told.and_then(|mut describe| command::output(&mut describe)).unwrap_or_default()
     }
 }
 

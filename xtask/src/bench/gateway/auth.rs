@@ -5,20 +5,19 @@
 //! What makes it fair: one door, one process pinned to one processor of its own, one configuration for both sides. Only the
 //! request differs. The token is of an ordinary size, and its issuer's keys are fetched before the measurement begins.
 
-use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Deserialize;
 
-use super::doors::{nginx, ports, started};
+use super::doors::{bulky_backend, ports, started};
 use super::folder::Folder;
 use super::processors::Processors;
 use super::server::Server;
-use super::{CALLER, KEEPING, figures, require};
+use super::{CALLER, Download, KEEPING, figures, require, told};
 use crate::bench::{Bench, Contest, Measure, Side, Target};
 use crate::images::{self, Profile};
 use crate::{command, wait};
@@ -35,20 +34,6 @@ const MEASURES: &[Measure] = &[
     Measure { name: "a new token, verified", unit: "us", target: Target::None },
 ];
 const LIMIT: Duration = Duration::from_secs(10);
-/// The file that is downloaded. It is sparse: nobody writes it.
-const BULK: &str = "bulk";
-const BULK_BYTES: u64 = 2_000_000_000;
-
-/// Serves the file and the issuer's keys, and answers everything else with a few bytes.
-const BACKEND: &str = "
-  server {
-    listen 127.0.0.1:PORT backlog=4096; root PREFIX;
-    location / { return 200 'portcullis\n'; }
-    location = /bulk { sendfile on; }
-    location = /jwks { default_type application/json; }
-  }
-}
-";
 
 impl Bench for Auth {
     fn name(&self) -> &'static str {
@@ -85,9 +70,7 @@ impl Door {
         let mut credentials = Command::new(&caller);
         credentials.arg("credentials").arg(folder.path()).args(["--backend", &port, "--oidc"]);
         command::run(&mut credentials)?;
-        let bulk = File::create(folder.path().join(BULK)).context("failed to make the file")?;
-        bulk.set_len(BULK_BYTES).context("failed to make the file")?;
-        let backend = nginx(&folder, &processors.others, "backend", &BACKEND.replace("PORT", &port))?;
+        let backend = bulky_backend(&folder, &processors.others, inside)?;
         let running = started(&folder, &processors.door, gateway, address)?;
         let mut opened = Self { gateway: running, backend, address, caller, processors, folder };
         wait::until("the door", LIMIT, || {
@@ -119,14 +102,6 @@ impl Door {
     }
 }
 
-/// What a download tells of itself.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Download {
-    cpu_seconds_per_gb: f64,
-    megabytes_per_second: f64,
-}
-
 /// What a token costs.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -147,9 +122,7 @@ impl Contest for Door {
         if side == Side::Ours {
             stream.arg("--tunnelled");
         }
-        let told = command::output(&mut stream)?;
-        let download: Download =
-            serde_json::from_str(&told).with_context(|| format!("the download told no figures: {told}"))?;
+        let download: Download = told(stream)?;
         let mut figures = vec![
             ("requests with a known token", asked.per_second),
             ("CPU per request", asked.cpu_micros),
@@ -157,9 +130,9 @@ impl Contest for Door {
             ("throughput", download.megabytes_per_second),
         ];
         if side == Side::Ours {
-            let told = command::output(Command::new(&self.caller).arg("token").arg(self.folder.path()))?;
-            let costs: Costs =
-                serde_json::from_str(&told).with_context(|| format!("no costs were told: {told}"))?;
+            let mut token = Command::new(&self.caller);
+            token.arg("token").arg(self.folder.path());
+            let costs: Costs = told(token)?;
             figures.push(("a known token, found", costs.found_micros));
             figures.push(("a new token, verified", costs.verified_micros));
         }

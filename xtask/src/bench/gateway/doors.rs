@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,6 +35,20 @@ const BACKEND: &str = "
   server { listen 127.0.0.1:PORT backlog=4096; location / { return 200 'portcullis\\n'; } }
 }
 ";
+
+/// Serves a large file and an issuer's keys, and answers everything else with a few bytes.
+const BULKY: &str = "
+  server {
+    listen 127.0.0.1:PORT backlog=4096; root PREFIX;
+    location / { return 200 'portcullis\n'; }
+    location = /bulk { sendfile on; }
+    location = /jwks { default_type application/json; }
+  }
+}
+";
+/// The file. It is sparse: nobody writes it.
+const BULK: &str = "bulk";
+const BULK_BYTES: u64 = 2_000_000_000;
 
 /// The same door as ours. The user is a constant here, where ours looks for it among the Gateway's clients.
 const PEER: &str = "
@@ -120,7 +135,18 @@ impl Doors {
     }
 }
 
-pub(super) fn nginx(folder: &Folder, processors: &str, name: &str, text: &str) -> Result<Server> {
+/// A backend that has something to download too, at `/bulk`.
+pub(in crate::bench) fn bulky_backend(
+    folder: &Folder,
+    processors: &str,
+    address: SocketAddr,
+) -> Result<Server> {
+    let bulk = fs::File::create(folder.path().join(BULK)).context("failed to make the file")?;
+    bulk.set_len(BULK_BYTES).context("failed to make the file")?;
+    nginx(folder, processors, "backend", &BULKY.replace("PORT", &address.port().to_string()))
+}
+
+pub(in crate::bench) fn nginx(folder: &Folder, processors: &str, name: &str, text: &str) -> Result<Server> {
     let prefix = folder.path().to_string_lossy();
     let text = [HEAD, text].concat().replace("PREFIX", &prefix).replace("NAME", name);
     let file = folder.path().join(format!("{name}.conf"));
@@ -131,7 +157,7 @@ pub(super) fn nginx(folder: &Folder, processors: &str, name: &str, text: &str) -
 }
 
 /// Ours, with nothing set that a pod on one processor would not have.
-pub(super) fn started(
+pub(in crate::bench) fn started(
     folder: &Folder,
     processors: &str,
     program: &Path,
@@ -154,12 +180,8 @@ pub(super) fn started(
 }
 
 /// Addresses that nobody listens on.
-pub(super) fn ports() -> Result<[SocketAddr; 3]> {
-    let held: [TcpListener; 3] = [listen()?, listen()?, listen()?];
-    let [one, other, third] = held.each_ref().map(TcpListener::local_addr);
-    Ok([one?, other?, third?])
-}
-
-fn listen() -> Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", 0)).context("failed to find a free port")
+pub(in crate::bench) fn ports<const N: usize>() -> Result<[SocketAddr; N]> {
+    let held: Vec<_> = (0..N).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<io::Result<_>>()?;
+    let addresses: Vec<_> = held.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+    addresses.try_into().ok().context("failed to find free ports")
 }

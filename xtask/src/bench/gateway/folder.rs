@@ -8,16 +8,16 @@ use anyhow::Result;
 use crate::command;
 
 /// Gone when dropped.
-pub(super) struct Folder(PathBuf);
+pub(in crate::bench) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn made() -> Result<Self> {
+    pub(in crate::bench) fn made() -> Result<Self> {
         let made =
             command::output(Command::new("mktemp").args(["-d", "--tmpdir", "portcullis-bench.XXXXXXXX"]))?;
         Ok(Self(PathBuf::from(made.trim())))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::bench) fn path(&self) -> &Path {
         &self.0
     }
 }

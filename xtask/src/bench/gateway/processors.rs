@@ -4,14 +4,14 @@ use anyhow::{Context as _, Result, ensure};
 
 /// Numbers of processors, as `taskset --cpu-list` wants them.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Processors {
-    pub(super) door: String,
-    pub(super) others: String,
+pub(in crate::bench) struct Processors {
+    pub(in crate::bench) door: String,
+    pub(in crate::bench) others: String,
 }
 
 impl Processors {
     /// Divides those that this process may use: the last one is the door's.
-    pub(super) fn divided() -> Result<Self> {
+    pub(in crate::bench) fn divided() -> Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status").context("failed to read /proc")?;
         let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
         let numbers = allowed.and_then(|list| numbers(list.trim())).context("failed to read /proc")?;

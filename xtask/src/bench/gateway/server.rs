@@ -10,14 +10,14 @@ use anyhow::{Context as _, Result, bail};
 use crate::command;
 
 /// One that runs.
-pub(super) struct Server {
+pub(in crate::bench) struct Server {
     child: Child,
     log: PathBuf,
 }
 
 impl Server {
     /// Starts it on these processors; what it says goes into a file.
-    pub(super) fn started(
+    pub(in crate::bench) fn started(
         processors: &str,
         program: impl AsRef<OsStr>,
         arguments: &[&OsStr],
@@ -39,12 +39,12 @@ impl Server {
     }
 
     /// Its process: `setpriv` and `taskset` become the program that they start.
-    pub(super) fn pid(&self) -> u32 {
+    pub(in crate::bench) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Fails with its own last words where it has ended.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(in crate::bench) fn check(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait().context("failed to ask for a server")? {
             let said = std::fs::read_to_string(&self.log).unwrap_or_default();
             bail!("a server ended ({status}):\n{}", command::tail(&said, 10));

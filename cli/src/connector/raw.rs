@@ -1,0 +1,43 @@
+//! A stream of bytes between a visitor and an endpoint that is `tcp://`: nothing of it is looked at.
+
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use portcullis_protocol::{carried, raw};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio_util::sync::CancellationToken;
+
+use super::body::Reply;
+use super::serve::Link;
+use super::upstream::Upstream;
+
+/// Connects to the endpoint, and carries bytes both ways where that is what is asked for.
+pub(super) async fn carry(
+    link: &Link,
+    upstream: &Upstream,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, carried::Fault> {
+    let in_flight = link.begin();
+    let stream = upstream.connect().await?;
+    if request.method() == Method::HEAD {
+        return Ok(Response::new(Reply::Empty));
+    }
+    let (read, mut write) = stream.into_split();
+    let broken = CancellationToken::new();
+    let body = raw::Outgoing::new(read, broken.clone());
+    let reply = Reply::Raw { body, _in_flight: link.begin() };
+    tokio::spawn(async move {
+        let _in_flight = in_flight;
+        if let Err(error) = raw::incoming(request.into_body(), &mut write, &broken).await {
+            tracing::debug!(%error, "a stream of bytes broke");
+            reset(write);
+        }
+    });
+    Ok(Response::new(reply))
+}
+
+/// Closes the connection so that the endpoint does not take it for a proper end.
+fn reset(write: OwnedWriteHalf) {
+    // Where even that fails it is closed already.
+    let _ = write.as_ref().set_zero_linger();
+    write.forget();
+}

@@ -1,0 +1,55 @@
+//! Whether a Gateway takes Tunnels of a namespace.
+
+use kube::ResourceExt as _;
+use kube::core::{Selector, SelectorExt as _};
+use portcullis_api::condition::{ConditionType, Reason, holds};
+use portcullis_api::{NamespacesFrom, Tunnel, Tunnels};
+
+use super::rejected;
+use crate::gateway::validate::Rejected;
+use crate::world::{Key, Namespaces};
+
+/// The one place where that is decided. While labels are not known, those that were accepted stay so.
+pub(super) fn allowed(
+    key: &Key,
+    tunnels: &Tunnels,
+    tunnel: &Tunnel,
+    namespaces: &Namespaces,
+) -> Result<(), Rejected> {
+    let namespace = tunnel.namespace().unwrap_or_default();
+    let allowed = &tunnels.allowed_namespaces;
+    let no = |message: String| Err(rejected(Reason::NotAllowed, message));
+    match allowed.from {
+        NamespacesFrom::All => Ok(()),
+        NamespacesFrom::Same if namespace == key.namespace => Ok(()),
+        NamespacesFrom::Same => no(format!(
+            "Gateway {key} takes Tunnels of its own namespace only: move the Tunnel there, or set the Gateway's spec.tunnels.allowedNamespaces.from to All or Selector"
+        )),
+        NamespacesFrom::Selector => {
+            let selector = allowed.selector.clone().unwrap_or_default();
+            let selector: Selector = selector.try_into().map_err(|error| {
+                rejected(
+                    Reason::Invalid,
+                    format!("the Gateway's spec.tunnels.allowedNamespaces.selector: {error}"),
+                )
+            })?;
+            let Some(labels) = namespaces.labels(&namespace) else {
+                let accepted =
+                    tunnel.status.as_ref().is_some_and(|it| holds(&it.conditions, ConditionType::Accepted));
+                return if accepted {
+                    Ok(())
+                } else {
+                    no(format!(
+                        "Gateway {key} takes Tunnels by the labels of their namespaces, which the operator does not know yet: if it stays, look at its /readyz"
+                    ))
+                };
+            };
+            if selector.matches(&labels) {
+                return Ok(());
+            }
+            no(format!(
+                "Gateway {key} takes Tunnels of namespaces with the labels {selector}, and {namespace} has others: label it, or change the Gateway's spec.tunnels.allowedNamespaces"
+            ))
+        }
+    }
+}
