@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use portcullis_tests::chart::{HELM, HELMS, Helm};
-use portcullis_tests::door::{Door, kubectl, text};
+use portcullis_tests::door::{Door, kubectl, run, text, tool};
 use serde_json::{Value, json};
 
 const SYSTEM: &str = "portcullis-system";
@@ -34,10 +34,17 @@ async fn lives(values: Value) {
     let born = uid(&door, "gateways.portcullis.dev/door").await;
     let [authority, served] = [uid(&door, "secret/door-ca").await, door.served_fingerprint(&alice).await];
 
+    those_of_a_namespace_may_have_gateways(&door.namespace).await;
+    the_notes_lead_to_a_gateway(&door, &values).await;
+
     // Upgraded and rolled back, with requests that go on.
     for (step, helm) in HELMS.into_iter().enumerate() {
         let mut other = values.clone();
         other["podAnnotations"]["example.com/step"] = step.to_string().into();
+        let old = values["gateway"]["image"]["tag"].as_str().unwrap();
+        let new = format!("{old}-upgraded-{step}");
+        tag_gateway_image(old, &new).await;
+        other["gateway"]["image"]["tag"] = new.as_str().into();
         while_serving(
             &door,
             Box::pin(async {
@@ -45,9 +52,11 @@ async fn lives(values: Value) {
                 install(helm, &other).await;
                 assert_ne!(operators().await, before, "{helm:?} replaced no pod");
                 assert_eq!(annotation().await, step.to_string());
+                until_gateway_runs(&door, &new).await;
                 helm.done(SYSTEM, &["rollback", RELEASE], "").await;
                 rolled_out().await;
                 assert_eq!(annotation().await, "");
+                until_gateway_runs(&door, old).await;
                 // The one that leads now knows the replicas, and tells them what is new.
                 door.apply(&spec(&format!("upgraded-{step}"))).await;
                 door.until_ready().await;
@@ -95,6 +104,88 @@ async fn lives(values: Value) {
         }
         assert_eq!(left().await, ["lease/portcullis-operator", "secret/portcullis-control-ca"]);
     }
+    operators_live_side_by_side(&values).await;
+}
+
+/// `view`, `edit` and `admin` of a namespace, as the controller manager has put them together.
+async fn those_of_a_namespace_may_have_gateways(namespace: &str) {
+    let cases = [
+        ("view", "get", "gateways", true),
+        ("view", "create", "gateways", false),
+        ("view", "list", "tunnels", true),
+        ("edit", "create", "gateways", true),
+        ("edit", "patch", "tunnels", true),
+        ("edit", "patch", "gateways/status", false),
+        ("admin", "delete", "gateways", true),
+        ("admin", "patch", "gateways/status", false),
+    ];
+    for role in ["view", "edit", "admin"] {
+        let bind =
+            ["create", "rolebinding", role, &format!("--clusterrole={role}"), &format!("--user={role}")];
+        kubectl(namespace, &bind, None).await;
+    }
+    for (user, verb, resource, may) in cases {
+        let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
+        let mut ask = tool("kubectl");
+        ask.args(["auth", "can-i", verb, &format!("{resource}.portcullis.dev"), "--subresource", part]);
+        ask.args(["--as", user, "--namespace", namespace]);
+        let said = text(&ask.output().await.unwrap().stdout);
+        assert_eq!(said.trim() == "yes", may, "{user} {verb} {resource}: {said}");
+    }
+}
+
+/// Does what the notes say, to the letter.
+async fn the_notes_lead_to_a_gateway(door: &Door, values: &Value) {
+    let mut other = values.clone();
+    other["gateways"] = json!([{ "name": "listed", "namespace": door.namespace, "spec": { "clients": [{ "name": "alice" }] } }]);
+    let printed = HELM.done(SYSTEM, &["upgrade", RELEASE], &other.to_string()).await;
+    let (_, notes) = printed.split_once("NOTES:\n").unwrap();
+    let commands: Vec<_> = notes.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    assert!(commands.len() > 4, "{notes}");
+    let folder = tempfile::tempdir().unwrap();
+    let mut bash = tokio::process::Command::new("bash");
+    let path =
+        format!("{}:{}", std::env::var("PORTCULLIS_TEST_BIN").unwrap(), std::env::var("PATH").unwrap());
+    bash.args(["-euc", &commands.join("\n")]).current_dir(&folder).env("PATH", path);
+    let shown = run(&mut bash, None).await;
+    assert!(shown.contains("listed"), "{shown}");
+    for (file, begins) in [("tls.crt", "CERTIFICATE"), ("tls.key", "PRIVATE KEY"), ("ca.crt", "CERTIFICATE")]
+    {
+        let pem = std::fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(pem.starts_with(&format!("-----BEGIN {begins}-----")), "{file}: {pem}");
+    }
+    HELM.done(SYSTEM, &["rollback", RELEASE], "").await;
+    door.kubectl(&["wait", "--for=delete", "gateways.portcullis.dev/listed", "--timeout=60s"], None).await;
+    rolled_out().await;
+}
+
+/// Two operators that look after a namespace each and have no right in any other.
+async fn operators_live_side_by_side(values: &Value) {
+    let doors = [Door::site().await, Door::site().await];
+    for (first, (door, helm)) in doors.iter().zip(HELMS).enumerate() {
+        let mut other = values.clone();
+        other["watchNamespaces"] = json!([door.namespace]);
+        other["crds"] = json!({ "enabled": first == 0, "keep": false });
+        other["rbac"] = json!({ "userRoles": false });
+        helm.done(&door.namespace, &["install", RELEASE], &other.to_string()).await;
+        door.kubectl(&["rollout", "status", "deployment/portcullis-operator", "--timeout=120s"], None).await;
+    }
+    let wide = kubectl(SYSTEM, &["get", "clusterroles,clusterrolebindings", "--output=name"], None).await;
+    assert!(!wide.contains("portcullis"), "{wide}");
+    for door in &doors {
+        door.apply(&spec("bob")).await;
+    }
+    for door in &doors {
+        door.until_ready().await;
+        door.until_code(&door.bundle("alice").await, "/get", "200").await;
+    }
+    // The definitions are the first one's, and go with it.
+    for (door, helm) in doors.iter().zip(HELMS) {
+        helm.done(&door.namespace, &["uninstall", RELEASE], "").await;
+    }
+    for door in &doors {
+        door.kubectl(&["wait", "--for=delete", "deployment/door", "--timeout=60s"], None).await;
+    }
 }
 
 /// Does something while requests go on, one after the other and one that is long; none of them fails.
@@ -139,6 +230,28 @@ async fn operators() -> String {
 async fn annotation() -> String {
     let path = r"-o=jsonpath={.spec.template.metadata.annotations.example\.com/step}";
     kubectl(SYSTEM, &["get", "deployment/portcullis-operator", path], None).await
+}
+
+/// Lets the node have the gateway's image under another tag too.
+async fn tag_gateway_image(old: &str, new: &str) {
+    let cluster = std::env::var("PORTCULLIS_TEST_CLUSTER").unwrap();
+    let mut ctr = tokio::process::Command::new("ctr");
+    ctr.args([
+        "--address",
+        &format!("/var/lib/portcullis/{cluster}/containerd.sock"),
+        "--namespace",
+        "k8s.io",
+    ]);
+    ctr.args(["images", "tag", "--force"]);
+    run(ctr.args([old, new].map(|tag| format!("localhost/portcullis-gateway:{tag}"))), None).await;
+}
+
+/// Waits until all pods of the Gateway are of this image.
+async fn until_gateway_runs(door: &Door, tag: &str) {
+    let image = format!("localhost/portcullis-gateway:{tag}");
+    let told = format!("--for=jsonpath={{.spec.template.spec.containers[0].image}}={image}");
+    door.kubectl(&["wait", &told, "deployment/door", "--timeout=60s"], None).await;
+    door.kubectl(&["rollout", "status", "deployment/door", "--timeout=120s"], None).await;
 }
 
 async fn uid(door: &Door, object: &str) -> String {

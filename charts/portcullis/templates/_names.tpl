@@ -4,11 +4,6 @@ refuses a second operator there, which would never lead.
 */}}
 {{- define "portcullis.operator" -}}portcullis-operator{{- end }}
 
-{{- /* Objects without a namespace: one operator looks after the whole cluster, and others after namespaces. */}}
-{{- define "portcullis.clusterName" -}}
-{{- include "portcullis.operator" . }}{{ if .Values.watchNamespaces }}:{{ .Release.Namespace }}{{ end }}
-{{- end }}
-
 {{- define "portcullis.selector" -}}
 app.kubernetes.io/name: {{ include "portcullis.operator" . }}
 {{- end }}
