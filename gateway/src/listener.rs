@@ -8,6 +8,7 @@ mod activity;
 mod certificates;
 mod connection;
 mod connector;
+mod cut;
 mod files;
 mod frame;
 mod guard;
