@@ -8,6 +8,8 @@ mod answer;
 mod body;
 mod credentials;
 mod dial;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod links;
 mod serve;

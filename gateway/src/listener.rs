@@ -27,3 +27,4 @@ pub(crate) use connection::{Connection, Door};
 pub(crate) use files::{watch as watch_files, watch_public};
 pub(crate) use origin::Origin;
 pub(crate) use tunnel::{Within, open as open_tunnel};
+pub(crate) use websocket::Socket;

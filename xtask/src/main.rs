@@ -12,6 +12,7 @@ mod cache;
 mod cluster;
 mod command;
 mod demo;
+mod fuzz;
 mod generate;
 mod go;
 mod image;
@@ -47,6 +48,8 @@ enum Task {
     Demo(demo::Options),
     /// All tests, tier by tier; the clusters that they need are started and taken down
     Test(test::Options),
+    /// Fuzz what strangers send: greetings, messages, WebSocket frames, names
+    Fuzz(fuzz::Options),
     /// Files that are made from code: definitions in crds/ and manifests/install.yaml
     Generate(generate::Options),
     /// Measure ours against a peer on this machine; exits 3 where a target is missed
@@ -74,6 +77,7 @@ fn act(task: Task) -> Result<ExitCode> {
         Task::Test(options) if !test::act(&options) => return Ok(ExitCode::FAILURE),
         Task::Bench(options) if !bench::act(&options)? => return Ok(ExitCode::from(MISSED)),
         Task::Test(_) | Task::Bench(_) => {}
+        Task::Fuzz(options) => fuzz::act(&options)?,
         Task::Generate(options) => generate::act(&options)?,
     }
     Ok(ExitCode::SUCCESS)
