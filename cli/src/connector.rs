@@ -9,6 +9,8 @@ mod body;
 mod credentials;
 mod dial;
 mod endpoint_tls;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod links;
 mod raw;

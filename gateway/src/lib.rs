@@ -19,6 +19,8 @@ mod config;
 mod control;
 mod driver;
 mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 mod issuer;
 pub mod limits;
 mod listener;

@@ -7,6 +7,7 @@ mod drivers;
 mod edge;
 mod exchange;
 mod faults;
+mod fuzz_corpus;
 mod handshake;
 mod headers;
 mod hostile;

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use book::Which;
 use schedule::{Schedule, restore};
-use stage::Stage;
+use stage::{Stage, all_ways};
 use visitor::{Errand, Visit};
 
 use crate::support::relay::{End, Weather};
@@ -68,6 +68,23 @@ async fn whatever_breaks_the_invariants_of_the_session_protocol_hold() {
         .map(|(seed, why)| format!("PORTCULLIS_SEED={seed} plays this again\n{why}"))
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+/// A router was restarted: the connector hears of it, the gateway does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connector_that_comes_again_takes_the_place_of_its_own_session_that_was_forgotten() {
+    let stage = Stage::new().await;
+    stage.within(RECOVERY, "connected at first", || connected_as_they_should(&stage)).await;
+    let hanging = stage.hang(Which::Lab);
+    stage.within(PROMPT, "they wait", || async { stage.hanging() == hanging.len() }).await;
+    stage.end_all(Which::Lab, End::Forget);
+    // Not when a ping is not answered: that is 15 s after the connection was opened.
+    let ended = tokio::time::timeout(AT_ONCE, join_all(hanging)).await;
+    assert!(ended.is_ok_and(|ended| ended.iter().all(|it| matches!(it, Ok(None)))), "{WAITERS}");
+    stage.within(AT_ONCE, WAITERS, || async { stage.lines().iter().all(|line| line.holes() == 0) }).await;
+    stage.within(RECOVERY, NEWER_STAYS, || connected_as_they_should(&stage)).await;
+    all_is_well(&stage).await;
+    assert_eq!(stage.book.verdict(), Ok(()));
 }
 
 /// Three that are always played and one that never was, or what the environment says.
@@ -181,16 +198,6 @@ async fn all_is_well(stage: &Stage) {
     prompt(stage, RECOVERS, visits).await;
 }
 
-fn all_ways() -> Vec<(usize, Which, bool)> {
-    let mut ways = Vec::new();
-    for replica in 0..2 {
-        for which in Which::ALL {
-            ways.extend([(replica, which, false), (replica, which, true)]);
-        }
-    }
-    ways
-}
-
 /// Each of these is answered, and soon.
 async fn prompt(stage: &Stage, invariant: &str, visits: Vec<Visit>) {
     for crowd in visits.chunks(CROWD) {
@@ -242,24 +249,15 @@ async fn stalled_links_stop_nobody_else(stage: &Stage) {
 /// The connections of a tunnel break while its endpoint is working on requests.
 async fn waiters_fail(stage: &Stage) {
     stage.book.note("waiters");
-    let hanging = || stage.endpoints[..2].iter().map(|it| it.hanging.load(Ordering::SeqCst)).sum::<usize>();
-    let waiters = all_ways().into_iter().filter(|(_, which, _)| *which == Which::Web).map(
-        |(replica, which, over_http2)| {
-            let town = stage.town.clone();
-            let visit = Visit { replica, which, errand: Errand::Hang, over_http2, length: 1 };
-            tokio::spawn(async move { town.visit(visit).await })
-        },
-    );
-    let waiters: Vec<_> = waiters.collect();
-    let all = waiters.len();
-    stage.within(PROMPT, RECOVERS, || async { hanging() == all }).await;
+    let waiters = stage.hang(Which::Web);
+    stage.within(PROMPT, RECOVERS, || async { stage.hanging() == waiters.len() }).await;
     stage.end_all(Which::Web, End::Reset);
     match tokio::time::timeout(AT_ONCE, join_all(waiters)).await {
         Ok(ended) if ended.iter().all(|it| matches!(it, Ok(None))) => {}
         Ok(ended) => stage.book.violation(WAITERS, format!("some were answered: {ended:?}")),
         Err(_) => stage.book.violation(WAITERS, format!("not within {AT_ONCE:?}")),
     }
-    stage.within(AT_ONCE, WAITERS, || async { hanging() == 0 }).await;
+    stage.within(AT_ONCE, WAITERS, || async { stage.hanging() == 0 }).await;
 }
 
 /// When everybody has gone, it is as if nobody had been there.

@@ -12,6 +12,7 @@ mod cache;
 mod cluster;
 mod command;
 mod demo;
+mod fuzz;
 mod generate;
 mod go;
 mod helm;
@@ -48,6 +49,8 @@ enum Task {
     Demo(demo::Options),
     /// All tests, tier by tier; the clusters that they need are started and taken down
     Test(test::Options),
+    /// Fuzz what strangers send: greetings, messages, WebSocket frames, names
+    Fuzz(fuzz::Options),
     /// Files that are made from code and the chart: definitions, manifests/install.yaml, docs/reference
     Generate(generate::Options),
     /// Measure ours against a peer on this machine; exits 3 where a target is missed
@@ -75,6 +78,7 @@ fn act(task: Task) -> Result<ExitCode> {
         Task::Test(options) if !test::act(&options) => return Ok(ExitCode::FAILURE),
         Task::Bench(options) if !bench::act(&options)? => return Ok(ExitCode::from(MISSED)),
         Task::Test(_) | Task::Bench(_) => {}
+        Task::Fuzz(options) => fuzz::act(&options)?,
         Task::Generate(options) => generate::act(&options)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::certificates::Trust;
 use super::connection::{Connection, Through};
+use super::cut::Cuttable;
 use super::guard::{Graceful, Guard};
 use crate::auth::Carried;
 use crate::tunnel::{self, Attached, Outbound, http2_client};
@@ -48,10 +49,11 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     if inner.identify(&admitted.evidence, &config).await.is_err() {
         return;
     }
+    let ended = inner.cut.child_token();
+    let stream = Cuttable::new(stream, ended.clone());
     let begun = http2_client(PING, PONG).handshake::<_, Outbound>(TokioIo::new(stream)).await;
     let Ok((sender, http)) = begun else { return };
-    let attached = Attached::new(&shared, admitted, peer.ip(), transport, sender, inner.cut.child_token());
-    let ended = attached.ended();
+    let attached = Attached::new(&shared, admitted, peer.ip(), transport, sender, ended.clone());
     let _in_flight = inner.begin();
     let mut guard = Guard::new(&inner, trust);
     tokio::select! {

@@ -9,6 +9,7 @@ use http::uri::Authority;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 
 use super::connection::{self, Connection, Through, Upgraded};
 use super::connector;
@@ -71,7 +72,7 @@ fn run(upgrade: OnUpgrade, inner: Arc<Connection>, held: Upgraded, within: Withi
 async fn carry(upgrade: OnUpgrade, inner: Arc<Connection>) {
     let Some(trust) = inner.shared.certificates.served_trust() else { return };
     let Ok(stream) = upgrade.await else { return };
-    let (bytes, socket) = Socket::new(stream).await;
+    let (bytes, socket) = Socket::new(TokioIo::new(stream)).await;
     let begun = tokio::time::timeout(inner.shared.limits.handshake_time, Sniffed::read(bytes));
     let begun = tokio::select! {
         begun = begun => begun,
@@ -86,7 +87,7 @@ async fn carry(upgrade: OnUpgrade, inner: Arc<Connection>) {
 async fn carry_connector(upgrade: OnUpgrade, inner: Arc<Connection>) {
     let Some(trust) = inner.shared.certificates.served_trust() else { return };
     let Ok(stream) = upgrade.await else { return };
-    let (bytes, socket) = Socket::new(stream).await;
+    let (bytes, socket) = Socket::new(TokioIo::new(stream)).await;
     connector::serve(bytes, Arc::clone(&inner), trust, "websocket").await;
     socket.close(inner.why()).await;
 }

@@ -23,7 +23,7 @@ use super::connection::Cut;
 use super::frame::Frames;
 use crate::body::Body;
 
-type WebSocket = WebSocketStream<Frames<TokioIo<Upgraded>>>;
+type WebSocket<S> = WebSocketStream<Frames<S>>;
 
 /// The longest that we take, whole or in fragments.
 const LONGEST: usize = 256 * 1024;
@@ -31,14 +31,19 @@ const LONGEST: usize = 256 * 1024;
 const PARTING_TIME: Duration = Duration::from_secs(1);
 
 /// The bytes of a WebSocket.
-pub(super) struct Socket {
-    socket: Shared,
+pub(crate) struct Socket<S = TokioIo<Upgraded>> {
+    socket: Shared<S>,
     unread: Bytes,
 }
 
 /// The socket itself, which outlives its bytes' reader to say why it closes.
-#[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<WebSocket>>);
+pub(crate) struct Shared<S = TokioIo<Upgraded>>(Arc<Mutex<WebSocket<S>>>);
+
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 /// Agrees to a WebSocket: the answer, and what comes of it. None where the request does not ask for one that we know
 /// (RFC 6455, 4.2; over HTTP/2, RFC 8441).
@@ -64,19 +69,19 @@ pub(super) fn accept(request: &mut Request<Incoming>) -> Option<(Response<Body>,
     Some((response, hyper::upgrade::on(request)))
 }
 
-impl Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// On a stream that was upgraded to it.
-    pub(super) async fn new(stream: Upgraded) -> (Self, Shared) {
+    pub(crate) async fn new(stream: S) -> (Self, Shared<S>) {
         let limits = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
-        let stream = Frames::new(TokioIo::new(stream));
+        let stream = Frames::new(stream);
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
         let socket = Shared(Arc::new(Mutex::new(socket)));
         (Self { socket: socket.clone(), unread: Bytes::new() }, socket)
     }
 }
 
-impl Shared {
-    fn with<T>(&self, act: impl FnOnce(Pin<&mut WebSocket>) -> T) -> T {
+impl<S: AsyncRead + AsyncWrite + Unpin> Shared<S> {
+    fn with<T>(&self, act: impl FnOnce(Pin<&mut WebSocket<S>>) -> T) -> T {
         act(Pin::new(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
@@ -101,7 +106,7 @@ impl Shared {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -125,7 +130,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }

@@ -54,11 +54,6 @@ impl Attached {
         Self { session, shared: Arc::clone(shared), ended }
     }
 
-    /// Cancelled when the connection should end.
-    pub(crate) fn ended(&self) -> CancellationToken {
-        self.ended.clone()
-    }
-
     /// Tells the connector to go elsewhere, and lets it go when nothing has come for it for a while.
     pub(crate) fn drain(&self) {
         self.session.drain();

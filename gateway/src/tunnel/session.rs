@@ -131,6 +131,12 @@ impl Session {
         self.instruct(Told::Drain(Drain {}));
     }
 
+    /// The connector is connected anew: whoever waits here waits in vain.
+    pub(super) fn give_up(&self) {
+        tracing::info!(connector = %self.facts.connector, "cut: the connector has given this connection up");
+        self.ended.cancel();
+    }
+
     /// Waits until no request has been in flight for a moment: long enough for the connector to be elsewhere.
     pub(super) async fn quiet(&self) {
         let mut ticks = interval(QUIET / 10);

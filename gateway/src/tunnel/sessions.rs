@@ -36,7 +36,7 @@ impl Sessions {
         self.changes.subscribe()
     }
 
-    /// A connector is connected.
+    /// A connector is connected. Where it was so before, it has given that connection up, whether we have noticed or not.
     pub(super) fn enter(
         &self,
         facts: Facts,
@@ -49,7 +49,13 @@ impl Sessions {
         let (session, told) = Session::new(number, facts, offers, sender, ended);
         let session = Arc::new(session);
         let services = session.services(tunnels);
-        self.lock().add(Arc::clone(&session), services.clone());
+        let given_up = {
+            let mut state = self.lock();
+            let given_up = state.earlier_of(&session, &services);
+            state.add(Arc::clone(&session), services.clone());
+            given_up
+        };
+        given_up.iter().for_each(|earlier| earlier.give_up());
         session.tell(services);
         self.news();
         (session, told)
@@ -109,6 +115,16 @@ impl Sessions {
 }
 
 impl State {
+    /// Connections for these services of the very same connector: it says which replicas it is connected to, and is let in
+    /// only where it does not name this one.
+    fn earlier_of(&self, session: &Session, services: &[Service]) -> Vec<Arc<Session>> {
+        let (connector, identity) = (&session.facts.connector, &session.facts.identity);
+        let serving =
+            services.iter().filter_map(|service| self.by_tunnel.get(service.uid.as_str())).flatten();
+        let of_it = serving.filter(|it| it.facts.connector == *connector && it.facts.identity == *identity);
+        of_it.cloned().collect()
+    }
+
     fn add(&mut self, session: Arc<Session>, services: Vec<Service>) {
         for service in &services {
             self.by_tunnel.entry(service.uid.as_str().into()).or_default().push(Arc::clone(&session));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http_body_util::BodyExt as _;
 use portcullis_contract::tunnel::{Hello, Offer, Refusal, Welcome};
 use portcullis_protocol::greeting::{Failed, greet};
 use portcullis_protocol::limits::{FRAME, PING, PONG};
@@ -10,10 +11,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::support::caller::Error;
 use crate::support::tunnel::{
-    Connector, WEB, answers, certificate, certificate_uri, get, http, http1, plan, tunnel, visit,
+    Connector, WEB, answers, certificate, certificate_uri, get, http, http1, plan, settings, tunnel, visit,
 };
-use crate::support::{Backend, Door, PATIENCE, pki, soon};
+use crate::support::{Backend, Door, PATIENCE, eventually, pki, soon};
 
 /// Two tunnels: a good connector serves the one, and the other is to be attacked.
 async fn two_tunnels() -> (Door, Backend, Connector) {
@@ -288,4 +290,38 @@ async fn a_greeting_that_comes_in_pieces_or_says_more_than_it_should_is_read_as_
     let answering = tokio::spawn(answer_each(stream, |stream| frame(HEADERS, 5, stream, &[0x88])));
     answers(&door, "bad.t.example.com", 200).await;
     answering.abort();
+}
+
+#[tokio::test]
+async fn a_connector_that_is_revoked_loses_the_requests_that_it_is_at_work_on() {
+    let endless = Backend::new(|request: http::Request<hyper::body::Incoming>| async move {
+        if request.uri().path() == "/hang" {
+            std::future::pending::<()>().await;
+        }
+        let chunk = bytes::Bytes::from_static(&[0; 1024]);
+        let stream =
+            futures::stream::repeat_with(move || Ok::<_, Error>(http_body::Frame::data(chunk.clone())));
+        Ok::<_, Error>(http::Response::new(http_body_util::StreamBody::new(stream).boxed()))
+    })
+    .await;
+    let endpoint = http(endless.address);
+    let mut plan = plan(vec![tunnel("web", &endpoint)]);
+    plan.snapshot.clients.push(crate::support::door::client("dev"));
+    let mut door = plan.start().await;
+    let dev = pki::client(&door.client_ca, "dev");
+    let (settings, directory) = settings(&door, "web", &endpoint, &dev).await;
+    let _connector = Connector::run(settings, directory);
+    door.counted("portcullis_gateway_connectors", 1.0).await;
+    let mut reader = http1(&door, WEB).await;
+    let mut stream = reader.send(get(WEB, "/endless")).await.unwrap().into_body();
+    soon("it streams", stream.frame()).await.unwrap().unwrap();
+    let mut waiter = http1(&door, WEB).await;
+    let waiting = tokio::spawn(async move { waiter.ask(get(WEB, "/hang")).await.status });
+    eventually("both have come to the endpoint", || async { endless.opened() == 2 }).await;
+    door.snapshot.clients.retain(|client| client.name != "dev");
+    door.write_snapshot();
+    // Well before a ping could be missed.
+    let reading = async { while let Some(Ok(_)) = stream.frame().await {} };
+    tokio::time::timeout(Duration::from_secs(5), reading).await.unwrap();
+    assert_eq!(tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap(), 502);
 }

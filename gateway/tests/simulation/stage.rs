@@ -1,17 +1,19 @@
 //! Two replicas, three connectors and two services, with a relay on every way between a connector or a replica and a
 //! replica. What can be done to them is here; when it is done is in `schedule`.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_contract::snapshot::{Snapshot, version};
 use portcullis_pki::Leaf;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::book::{Book, Which};
 use super::endpoint::Endpoint;
-use super::visitor::Town;
+use super::visitor::{Errand, Town, Visit};
 use crate::support::door::{Plan, client};
 use crate::support::relay::{End, Line, Relay};
 use crate::support::tunnel::{Connector, certificate, http, plan, settings, tunnel};
@@ -161,6 +163,22 @@ impl Stage {
         self.places.iter().filter(|it| it.which == which).flat_map(|it| it.relay.lines.clone()).collect()
     }
 
+    /// Visitors of a tunnel who will never be answered, one each way.
+    pub(super) fn hang(&self, of: Which) -> Vec<JoinHandle<Option<()>>> {
+        let ways = all_ways().into_iter().filter(|(_, which, _)| *which == of);
+        let visits = ways.map(|(replica, which, over_http2)| {
+            let visit = Visit { replica, which, errand: Errand::Hang, over_http2, length: 1 };
+            let town = Arc::clone(&self.town);
+            tokio::spawn(async move { town.visit(visit).await })
+        });
+        visits.collect()
+    }
+
+    /// Those of them whom an endpoint knows of.
+    pub(super) fn hanging(&self) -> usize {
+        self.endpoints.iter().map(|it| it.hanging.load(Ordering::SeqCst)).sum()
+    }
+
     pub(super) fn end_all(&self, which: Which, end: End) {
         for line in self.lines_of(which) {
             line.end(end);
@@ -260,4 +278,15 @@ fn at(endpoint: &Endpoint) -> String {
 /// Where the endpoint of a tunnel is, as snapshots name it.
 pub(super) fn address(endpoints: &[Endpoint], index: usize) -> String {
     at(&endpoints[index])
+}
+
+/// Each replica, tunnel and version of HTTP.
+pub(super) fn all_ways() -> Vec<(usize, Which, bool)> {
+    let mut ways = Vec::new();
+    for replica in 0..2 {
+        for which in Which::ALL {
+            ways.extend([(replica, which, false), (replica, which, true)]);
+        }
+    }
+    ways
 }

@@ -18,6 +18,8 @@ const TUNNELS: [&str; 3] = ["a", "b", "c"];
 enum Step {
     /// A connector comes that offers these.
     Enter(BTreeSet<usize>),
+    /// One that is known comes again.
+    Again(usize),
     /// Its connection breaks. Nobody has noticed yet.
     Break(usize),
     /// It has been noticed.
@@ -33,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
     let some = || proptest::collection::btree_set(0..TUNNELS.len(), 0..=TUNNELS.len());
     prop_oneof![
         some().prop_map(Step::Enter),
+        any::<usize>().prop_map(Step::Again),
         any::<usize>().prop_map(Step::Break),
         any::<usize>().prop_map(Step::Leave),
         any::<usize>().prop_map(Step::Serve),
@@ -65,13 +68,13 @@ fn config(of: &BTreeSet<usize>) -> Tunnels {
     tunnels(named.map(|(name, host)| tunnel(name, &[&host])).collect()).unwrap()
 }
 
-async fn enter(sessions: &Sessions, model: &mut Model, offers: BTreeSet<usize>) {
+async fn enter(sessions: &Sessions, model: &mut Model, connector: String, offers: BTreeSet<usize>) {
     let (near, far): (DuplexStream, DuplexStream) = tokio::io::duplex(64 * 1024);
     let pause = std::time::Duration::from_secs(10);
     let (sender, connection) =
         http2_client(pause, pause).handshake::<_, Outbound>(TokioIo::new(near)).await.unwrap();
     let facts = Facts {
-        connector: "c".to_owned(),
+        connector,
         identity: String::new(),
         fingerprint: String::new(),
         remote: String::new(),
@@ -102,7 +105,21 @@ impl Model {
     async fn take(&mut self, step: Step, sessions: &Sessions) {
         let configured = self.configured.clone();
         match step {
-            Step::Enter(offers) => enter(sessions, self, offers).await,
+            Step::Enter(offers) => enter(sessions, self, format!("c-{}", self.known.len()), offers).await,
+            Step::Again(number) => {
+                let Some(known) = self.choose(number) else { return };
+                let (connector, offers) = (known.session.facts.connector.clone(), known.offers.clone());
+                let before = self.known.len();
+                enter(sessions, self, connector.clone(), offers).await;
+                let serves = self.known[before].serves.clone().unwrap_or_default();
+                for earlier in
+                    self.known[..before].iter().filter(|it| it.session.facts.connector == connector)
+                {
+                    let shared = earlier.serves.as_ref().is_some_and(|it| !it.is_disjoint(&serves));
+                    assert!(!shared || earlier.ended.is_cancelled(), "one that was given up goes on");
+                }
+                assert!(!self.known[before].ended.is_cancelled(), "the new one goes on");
+            }
             Step::Configure(of) => self.configured = of,
             Step::Break(number) => {
                 if let Some(known) = self.choose(number) {
