@@ -55,7 +55,9 @@ impl Sessions {
             state.add(Arc::clone(&session), services.clone());
             given_up
         };
-        given_up.iter().for_each(|earlier| earlier.give_up());
+        for earlier in given_up {
+            earlier.give_up();
+        }
         session.tell(services);
         self.news();
         (session, told)
