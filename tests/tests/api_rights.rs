@@ -158,6 +158,25 @@ async fn with_watch_namespaces_the_operator_lives_without_a_right_beyond_them() 
     assert_eq!(script.forbidden(), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn a_gateway_that_selects_by_labels_that_the_operator_may_not_read_stops_no_other() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let (wide, own) = manifest();
+    grant(&client, &namespace, &without(&wide, "list", "namespaces"), &own).await;
+    let selects = "tunnels: {domain: t.example.com, allowedNamespaces: {from: Selector, selector: {}}}";
+    apply(&client, &namespace, "selects", selects).await.unwrap();
+    apply(&client, &namespace, "door", SPEC).await.unwrap();
+    let web = "{gatewayRef: {name: selects}, endpoint: 'web:80', access: {auth: None}}";
+    tunnel::apply(&client, &namespace, "web", web).await;
+    let operator = operator(&namespace).await;
+    until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
+    until(&client, &namespace, "selects", is("CertificatesReady", "True", "Issued")).await;
+    tunnel::until(&client, &namespace, "web", ["Accepted", "False", "NotAllowed"]).await;
+    assert_eq!(operator.page("/readyz").await, (200, "ok\n".to_owned()));
+    operator.stop().await;
+}
+
 /// Every verb of a rule on each of its resources.
 fn rights(rule: &PolicyRule) -> Vec<(String, String)> {
     let (groups, resources) = (rule.api_groups.iter().flatten(), rule.resources.iter().flatten());

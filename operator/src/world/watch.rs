@@ -118,6 +118,15 @@ impl<K> Clone for Sight<'_, K> {
 
 impl<K> Copy for Sight<'_, K> {}
 
+fn is_forbidden(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchStartFailed};
+    let (InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status))) = error
+    else {
+        return false;
+    };
+    status.code == 403
+}
+
 impl Watches {
     /// Watches nothing yet.
     pub fn new(client: Client, world: Arc<World>, queue: Arc<Queue<Key>>, tunnels: Arc<Queue<Key>>) -> Self {
@@ -220,6 +229,11 @@ impl Watches {
                     let why = chain(&error);
                     tracing::warn!(what, why, "failed to watch; trying again");
                     self.progress.failed(what, &why);
+                    if what == NAMESPACES && is_forbidden(&error) {
+                        // One that looks after some namespaces may have no right to read their labels. Waiting for them
+                        // would stop it for the sake of one Gateway, whose Tunnels are told.
+                        self.progress.listed(what);
+                    }
                 }
             }
         }

@@ -40,7 +40,7 @@ pub(super) fn allowed(
                     Ok(())
                 } else {
                     no(format!(
-                        "Gateway {key} takes Tunnels by the labels of their namespaces, which the operator does not know yet: if it stays, look at its /readyz"
+                        "Gateway {key} takes Tunnels by the labels of their namespaces, which the operator does not know yet: if it stays, look at its /readyz; one that looks after some namespaces only may not read them"
                     ))
                 };
             };
