@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use crate::backend::Dialer;
 use crate::clock::Clock;
 use crate::config::{Config, Outside};
+use crate::control::Calls;
 use crate::limits::Limits;
 use crate::listener::Certificates;
 use crate::login::Codes;
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     outside: Outside,
     pub(crate) pod: String,
     pub(crate) api: api::Api,
+    /// What callers of the API wait for.
+    pub(crate) calls: Arc<Calls>,
     /// Connectors that are connected.
     pub(crate) sessions: Sessions,
     /// Other replicas.
@@ -71,6 +74,7 @@ impl Shared {
             },
             codes,
             api: api::Api::new(),
+            calls: Arc::default(),
             sessions: Sessions::default(),
             peers: Peers::default(),
             probes: Probes::default(),
