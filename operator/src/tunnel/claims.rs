@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::ResourceExt as _;
 use portcullis_api::condition::Reason;
-use portcullis_api::{Gateway, NamespacesFrom, Tunnel, VisitorAuth};
+use portcullis_api::{Gateway, NamespacesFrom, Tunnel, Tunnels, VisitorAuth};
 use portcullis_contract::endpoint::Endpoint;
 use portcullis_contract::hostname::Hostname;
 use portcullis_contract::snapshot::{self, Auth, RateLimit, Requirement, TunnelAccess, Upstream};
@@ -140,14 +140,7 @@ fn accept(
         ));
     };
     let namespace = tunnel.namespace().unwrap_or_default();
-    if tunnels.allowed_namespaces.from == NamespacesFrom::Same && namespace != key.namespace {
-        return Err(rejected(
-            Reason::NotAllowed,
-            format!(
-                "Gateway {key} takes Tunnels of its own namespace only: move the Tunnel there, or set the Gateway's spec.tunnels.allowedNamespaces.from to All"
-            ),
-        ));
-    }
+    takes(key, tunnels, &namespace).map_err(|message| rejected(Reason::NotAllowed, message))?;
     let invalid = |message: String| rejected(Reason::Invalid, message);
     let domain: Hostname = tunnels
         .domain
@@ -181,6 +174,16 @@ fn accept(
         enabled: tunnel.spec.enabled,
         access: access(tunnel),
     })
+}
+
+/// Whether a Gateway takes Tunnels of a namespace; otherwise, what to do.
+pub fn takes(key: &Key, tunnels: &Tunnels, namespace: &str) -> Result<(), String> {
+    if tunnels.allowed_namespaces.from == NamespacesFrom::Same && namespace != key.namespace {
+        return Err(format!(
+            "Gateway {key} takes Tunnels of its own namespace only: move the Tunnel there, or set the Gateway's spec.tunnels.allowedNamespaces.from to All"
+        ));
+    }
+    Ok(())
 }
 
 /// The names that it gets: all of those that it asks for, or none.
