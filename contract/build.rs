@@ -7,17 +7,21 @@ use std::path::{Path, PathBuf};
 use protox::prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _, Value};
 
 const ROOT: &str = "../proto";
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     "portcullis/gateway/v1/gateway.proto",
+    "portcullis/gateway/v1/projects.proto",
+    "portcullis/gateway/v1/tunnels.proto",
     "portcullis/gateway/v1/credentials.proto",
     "portcullis/gateway/v1/sandboxes.proto",
-    "portcullis/control/v1/control.proto",
     "portcullis/tunnel/v1/tunnel.proto",
     "portcullis/peer/v1/peer.proto",
 ];
 /// They speak in the gateway's own messages.
-const DRIVERS: [&str; 2] =
-    ["portcullis/driver/compute/v1/compute.proto", "portcullis/driver/credentials/v1/credentials.proto"];
+const WITHIN: [&str; 3] = [
+    "portcullis/control/v1/control.proto",
+    "portcullis/driver/compute/v1/compute.proto",
+    "portcullis/driver/credentials/v1/credentials.proto",
+];
 const API: &str = "portcullis.gateway.v1";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -29,12 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     write_rules(&compiler.descriptor_pool(), &out.join("rules.rs"))?;
     tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
     // Apart, since it writes an empty shell of the API's package too.
-    let drivers = out.join("drivers");
-    std::fs::create_dir_all(&drivers)?;
+    let within = out.join("within");
+    std::fs::create_dir_all(&within)?;
     tonic_prost_build::configure()
-        .out_dir(drivers)
+        .out_dir(within)
         .extern_path(format!(".{API}"), "crate::gateway")
-        .compile_fds(protox::compile(DRIVERS, [ROOT])?)?;
+        .compile_fds(protox::compile(WITHIN, [ROOT])?)?;
     Ok(())
 }
 

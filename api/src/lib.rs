@@ -19,7 +19,7 @@ pub use gateway::pki::{Pki, ServerCertificate};
 pub use gateway::requirement::{BackendAuth, Requirement};
 pub use gateway::service::{Service, ServiceType};
 pub use gateway::status::{AuthorityStatus, CertificateStatus, ClientStatus, GatewayStatus, TunnelCount};
-pub use gateway::tunnels::{NamespacesFrom, Tunnels};
+pub use gateway::tunnels::{Authorization, NamespacesFrom, Tunnels};
 pub use gateway::{Gateway, GatewaySpec, LogLevel};
 pub use tunnel::access::{TunnelAccess, VisitorAuth};
 pub use tunnel::connector::Connector;

@@ -15,9 +15,14 @@ pub mod gateway {
 }
 
 /// `portcullis.control.v1`: how the operator configures replicas.
-#[expect(missing_docs, clippy::pedantic, reason = "generated; the documentation is in proto/")]
+#[expect(
+    missing_docs,
+    clippy::pedantic,
+    clippy::large_enum_variant,
+    reason = "generated; the documentation is in proto/"
+)]
 pub mod control {
-    tonic::include_proto!("portcullis.control.v1");
+    include!(concat!(env!("OUT_DIR"), "/within/portcullis.control.v1.rs"));
 }
 
 /// `portcullis.tunnel.v1`: how a connector and a gateway begin.
@@ -35,14 +40,14 @@ pub mod peer {
 /// `portcullis.driver.compute.v1`: how the gateway asks a driver for sandboxes.
 #[expect(clippy::pedantic, reason = "generated; the documentation is in proto/")]
 pub mod compute_driver {
-    include!(concat!(env!("OUT_DIR"), "/drivers/portcullis.driver.compute.v1.rs"));
+    include!(concat!(env!("OUT_DIR"), "/within/portcullis.driver.compute.v1.rs"));
 }
 
 /// `portcullis.driver.credentials.v1`: how the gateway asks a driver for credentials.
 #[expect(clippy::pedantic, reason = "generated; the documentation is in proto/")]
 pub mod credentials_driver {
-    include!(concat!(env!("OUT_DIR"), "/drivers/portcullis.driver.credentials.v1.rs"));
+    include!(concat!(env!("OUT_DIR"), "/within/portcullis.driver.credentials.v1.rs"));
 }
 
-/// The encoded `FileDescriptorSet` of everything in `proto/`, for gRPC reflection.
+/// The encoded `FileDescriptorSet` of the gateway's API, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -6,7 +6,10 @@ mod credentials;
 mod drivers;
 mod gateway;
 mod health;
+mod operator;
+mod projects;
 mod sandboxes;
+mod tunnels;
 
 use std::sync::Arc;
 
@@ -16,7 +19,9 @@ use hyper::body::Incoming;
 use portcullis_contract::DESCRIPTORS;
 use portcullis_contract::gateway::credentials_server::CredentialsServer;
 use portcullis_contract::gateway::gateway_server::GatewayServer;
+use portcullis_contract::gateway::projects_server::ProjectsServer;
 use portcullis_contract::gateway::sandboxes_server::SandboxesServer;
+use portcullis_contract::gateway::tunnels_server::TunnelsServer;
 use portcullis_contract::rules::{Evidence, FOREIGN_METHODS, METHODS, Rule};
 use tonic::Status;
 use tonic::service::Routes;
@@ -25,6 +30,7 @@ use tower::ServiceExt as _;
 use crate::auth::Principal;
 use crate::body::Body;
 use crate::config::Config;
+use crate::control::Calls;
 use crate::login::Page;
 use crate::shared::Shared;
 
@@ -79,14 +85,19 @@ impl OwnService {
 }
 
 /// The services whose methods are ours to answer, backends or not.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 8] = [
     "portcullis.gateway.v1.Gateway",
+    "portcullis.gateway.v1.Projects",
+    "portcullis.gateway.v1.Tunnels",
     "portcullis.gateway.v1.Credentials",
     "portcullis.gateway.v1.Sandboxes",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
+
+/// Bytes of a request that goes on to the operator: what a caller sends never breaks the session that carries it.
+const LARGEST_CALL: usize = 64 * 1024;
 
 /// The services themselves.
 pub(crate) struct Api {
@@ -99,7 +110,12 @@ pub(crate) struct Api {
 #[derive(Clone)]
 struct Asked {
     principal: Arc<Principal>,
+    /// What let the caller call the method.
+    rule: Rule,
     config: Arc<Config>,
+    calls: Arc<Calls>,
+    /// Seconds since the epoch.
+    now: i64,
     served_fingerprint: String,
     replica: String,
 }
@@ -108,6 +124,8 @@ impl Api {
     pub(crate) fn new() -> Self {
         let (health, service) = Health::new();
         let mut guarded = Routes::new(GatewayServer::new(gateway::Api))
+            .add_service(ProjectsServer::new(projects::Api).max_decoding_message_size(LARGEST_CALL))
+            .add_service(TunnelsServer::new(tunnels::Api).max_decoding_message_size(LARGEST_CALL))
             .add_service(CredentialsServer::new(credentials::Api))
             .add_service(SandboxesServer::new(sandboxes::Api));
         // The descriptors are compiled in, so that a failure here is a defect of the build; a replica without
@@ -148,12 +166,16 @@ impl Api {
         &self,
         mut request: Request<Incoming>,
         principal: Arc<Principal>,
+        rule: Rule,
         config: &Arc<Config>,
         shared: &Shared,
     ) -> Response<Body> {
         request.extensions_mut().insert(Asked {
             principal,
+            rule,
             config: Arc::clone(config),
+            calls: Arc::clone(&shared.calls),
+            now: shared.clock.now(),
             served_fingerprint: shared.certificates.served_fingerprint().unwrap_or_default(),
             replica: shared.pod.clone(),
         });
@@ -171,6 +193,8 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .with_service_name("portcullis.gateway.v1.Gateway")
+        .with_service_name("portcullis.gateway.v1.Projects")
+        .with_service_name("portcullis.gateway.v1.Tunnels")
         .with_service_name("portcullis.gateway.v1.Credentials")
         .with_service_name("portcullis.gateway.v1.Sandboxes")
         .with_service_name("grpc.health.v1.Health")

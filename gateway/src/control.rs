@@ -1,9 +1,10 @@
 //! The control channel: snapshots in, reports out. The replica dials the operator, and with the operator away it goes
-//! on with its last snapshot.
+//! on with its last snapshot. What callers of the API ask of the operator goes this way too.
 //!
 //! What must not live here: what a snapshot means ([`crate::config`]).
 
 mod backoff;
+mod calls;
 mod dial;
 mod file;
 mod session;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use http::Uri;
 
+pub(crate) use calls::{Calls, Pending};
 pub(crate) use file::watch as watch_file;
 
 use backoff::Backoff;

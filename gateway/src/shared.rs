@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::backend::Dialer;
 use crate::clock::Clock;
 use crate::config::{Config, Outside};
+use crate::control::Calls;
 use crate::limits::Limits;
 use crate::listener::Certificates;
 use crate::login::Codes;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) api: api::Api,
     /// Of connections that are open at once.
     pub(crate) places: Arc<Semaphore>,
+    /// What callers of the API wait for.
+    pub(crate) calls: Arc<Calls>,
     /// Connectors that are connected.
     pub(crate) sessions: Sessions,
     /// Other replicas.
@@ -74,6 +77,7 @@ impl Shared {
             codes,
             api: api::Api::new(),
             places: Arc::new(Semaphore::new(limits.connections)),
+            calls: Arc::default(),
             sessions: Sessions::default(),
             peers: Peers::default(),
             probes: Probes::default(),

@@ -24,11 +24,13 @@ struct Says {
 }
 
 const ROLES: [Option<Role>; 3] = [None, Some(Role::User), Some(Role::Admin)];
-const SCOPES: [&[&str]; 6] = [
+const SCOPES: [&[&str]; 8] = [
     &[],
     &["credential:read"],
     &["sandbox:read"],
     &["sandbox:read", "sandbox:write"],
+    &["project:read", "tunnel:read"],
+    &["tunnel:read", "tunnel:write"],
     &["identity:renew"],
     &["portcullis:all"],
 ];

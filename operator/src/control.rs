@@ -14,6 +14,7 @@ use crate::gateway::plan::Published;
 use crate::world::Key;
 
 pub mod authority;
+pub mod calls;
 pub mod server;
 pub mod service;
 pub mod surroundings;
@@ -75,6 +76,8 @@ struct Channel {
     /// What replicas said of tunnels, by pod; with the time when one was lost.
     tunnels: BTreeMap<String, Said>,
     earliest_expiry: Option<OffsetDateTime>,
+    /// Held by the one call that creates something.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Default for Channel {
@@ -84,6 +87,7 @@ impl Default for Channel {
             sessions: BTreeMap::new(),
             tunnels: BTreeMap::new(),
             earliest_expiry: None,
+            turn: Arc::default(),
         }
     }
 }
@@ -206,6 +210,11 @@ impl Control {
             }
         }
         ours
+    }
+
+    /// Whoever creates something at a Gateway waits for this first.
+    pub fn turn(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
+        self.lock().entry(key.clone()).or_default().turn.clone()
     }
 
     /// Forgets a Gateway that is gone; its replicas are let go.

@@ -111,6 +111,13 @@ pub async fn run(
                 world: ctx.world.clone(),
                 queue: ctx.queue.clone(),
                 tunnels: ctx.tunnels.clone(),
+                desk: control::calls::Desk {
+                    ctx: ctx.clone(),
+                    progress,
+                    namespaces: options.watch_namespaces.into(),
+                    tasks: tasks.clone(),
+                    stop: stop.clone(),
+                },
                 pods,
                 leadership,
                 trust_domain: options.trust_domain,

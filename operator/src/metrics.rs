@@ -74,6 +74,7 @@ impl From<Verb> for Label {
         Self(match verb {
             Verb::Apply => "apply",
             Verb::Create => "create",
+            Verb::Patch => "patch",
             Verb::Delete => "delete",
         })
     }
@@ -84,6 +85,7 @@ impl From<Target> for Label {
         Self(match target {
             Target::Child(kind) => kind.as_str(),
             Target::GatewayStatus => "GatewayStatus",
+            Target::Tunnel => "Tunnel",
             Target::TunnelStatus => "TunnelStatus",
             Target::Event => "Event",
         })
@@ -97,6 +99,8 @@ pub enum Verb {
     Apply,
     /// Create.
     Create,
+    /// Merge patch.
+    Patch,
     /// Delete.
     Delete,
 }
@@ -108,6 +112,8 @@ pub enum Target {
     Child(Kind),
     /// A Gateway's status.
     GatewayStatus,
+    /// A Tunnel, for a caller of a Gateway's API.
+    Tunnel,
     /// A Tunnel's status.
     TunnelStatus,
     /// An Event.

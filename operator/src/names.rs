@@ -10,6 +10,12 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const GATEWAY: &str = "portcullis.dev/gateway";
 /// Label that names the Tunnel which a child belongs to.
 pub const TUNNEL: &str = "portcullis.dev/tunnel";
+/// The field manager of what callers of a Gateway's API write.
+pub const API_MANAGER: &str = "portcullis-api";
+/// Annotation on a Tunnel that was created through a Gateway's API: by which user.
+pub const CREATED_BY: &str = "portcullis.dev/created-by";
+/// Annotation on such a Tunnel: for which connector of that user.
+pub const CONNECTOR_ID: &str = "portcullis.dev/connector";
 /// Selects all that the operator creates.
 pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=portcullis";
 /// Secret in the operator's namespace with the control channel's authority.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kube::ResourceExt as _;
 use portcullis_api::{Gateway, NamespacesFrom, Tunnel};
 use portcullis_pki::Authority;
+use tokio::sync::watch as channel;
 
 use crate::names;
 
@@ -111,6 +112,8 @@ struct State {
     referrers: HashMap<(String, String), BTreeSet<Key>>,
     /// The last good authority of a Gateway, with that Gateway's uid: what a deleted Secret can be restored from.
     authorities: HashMap<Key, (String, Arc<Authority>)>,
+    /// Told of every change of a Gateway or of its Tunnels, where somebody listens.
+    listeners: HashMap<Key, channel::Sender<()>>,
     /// What a child looked like after we had applied something: normalised values are no drift.
     settled: HashMap<(Owner, Kind, String), (Digest, Digest)>,
 }
@@ -151,6 +154,13 @@ impl World {
         keys.filter_map(|key| state.tunnels.get(key).cloned()).collect()
     }
 
+    /// Hears of every change of a Gateway or of a Tunnel that names it, status included.
+    pub fn listen(&self, gateway: &Key) -> channel::Receiver<()> {
+        let mut state = self.lock();
+        state.listeners.retain(|_, listener| listener.receiver_count() > 0);
+        state.listeners.entry(gateway.clone()).or_default().subscribe()
+    }
+
     /// Changes whenever the Gateway's spec or that of one of its Tunnels does.
     pub fn revision(&self, gateway: &Key) -> u64 {
         self.lock().revisions.get(gateway).copied().unwrap_or_default()
@@ -183,7 +193,11 @@ impl World {
                 state.leave(former, &key);
                 state.revise(former);
             }
-            state.tunnels_of.entry(gateway).or_default().insert(key.clone());
+            state.tunnels_of.entry(gateway.clone()).or_default().insert(key.clone());
+        }
+        state.tell(&gateway);
+        for former in &gateways {
+            state.tell(former);
         }
         state.tunnels.insert(key, Arc::new(tunnel));
         Some(gateways)
@@ -195,6 +209,7 @@ impl World {
         let gateway = Key::of_gateway(state.tunnels.remove(key)?.as_ref());
         state.leave(&gateway, key);
         state.revise(&gateway);
+        state.tell(&gateway);
         for (kind, name) in [Kind::Secret, Kind::PodDisruptionBudget, Kind::Deployment]
             .map(|kind| (kind, names::connector(&key.name)))
         {
@@ -299,6 +314,7 @@ impl World {
             let service = (key.namespace.clone(), target.name.clone());
             state.referrers.entry(service).or_default().insert(key.clone());
         }
+        state.tell(&key);
         state.gateways.insert(key, Arc::new(gateway));
         true
     }
@@ -309,6 +325,7 @@ impl World {
         state.forget_references(key);
         state.gateways.remove(key);
         state.revise(key);
+        state.tell(key);
         state.authorities.remove(key);
         let gone = Owner::Gateway(key.clone());
         state.settled.retain(|(owner, ..), _| *owner != gone);
@@ -468,6 +485,13 @@ impl State {
             self.revise(key);
         }
         selecting
+    }
+
+    /// Whoever listens looks when the lock is free again.
+    fn tell(&self, gateway: &Key) {
+        if let Some(listener) = self.listeners.get(gateway) {
+            listener.send_replace(());
+        }
     }
 
     fn leave(&mut self, gateway: &Key, tunnel: &Key) {

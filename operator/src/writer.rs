@@ -6,8 +6,12 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+    ValidationDirective,
+};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use portcullis_api::Tunnel;
 use portcullis_api::condition::Reason;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -67,6 +71,11 @@ impl Error {
         }
     }
 
+    /// Whether an object of that name stands in the way.
+    pub fn says_already_exists(&self) -> bool {
+        matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.reason == "AlreadyExists")
+    }
+
     /// The reason that a condition carries for it.
     pub fn reason(&self) -> Reason {
         if self.code() == 403 { Reason::Forbidden } else { Reason::WriteFailed }
@@ -85,7 +94,7 @@ impl Ours for portcullis_api::Gateway {
     const STATUS: Target = Target::GatewayStatus;
 }
 
-impl Ours for portcullis_api::Tunnel {
+impl Ours for Tunnel {
     const STATUS: Target = Target::TunnelStatus;
 }
 
@@ -135,11 +144,7 @@ impl Writer {
         let patch = Patch::Apply(&patch);
         let applied = answered("apply", &what, api.patch(name, &params, &patch)).await?;
         self.metrics.count_write(Verb::Apply, Target::Child(kind));
-        serde_json::to_value(applied).map_err(|source| Error::Api {
-            verb: "apply",
-            what,
-            source: kube::Error::SerdeError(source),
-        })
+        serde_json::to_value(applied).map_err(|error| unreadable("apply", &what, error))
     }
 
     /// Deletes a child, if it still is this object.
@@ -148,9 +153,7 @@ impl Writer {
         self.check("delete", &what)?;
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &key.namespace, &kind.resource());
-        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        match answered("delete", &what, api.delete(name, &params)).await {
+        match answered("delete", &what, api.delete(name, &only(uid))).await {
             Ok(_) => self.metrics.count_write(Verb::Delete, Target::Child(kind)),
             Err(error) if error.code() == 404 => {}
             Err(error) => return Err(error),
@@ -175,6 +178,56 @@ impl Writer {
         let written = answered("apply", &what, api.patch_status(&key.name, &params, &patch)).await?;
         self.metrics.count_write(Verb::Apply, K::STATUS);
         Ok(written)
+    }
+
+    /// Creates a Tunnel for a caller of a Gateway's API; returns it as it is now.
+    pub async fn create_tunnel(&self, key: &Key, tunnel: &Value) -> Result<Tunnel, Error> {
+        let what = format!("Tunnel {key}");
+        self.check("create", &what)?;
+        let resource = ApiResource::erase::<Tunnel>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource);
+        let params =
+            PostParams { field_manager: Some(names::API_MANAGER.to_owned()), ..PostParams::default() };
+        let object =
+            serde_json::from_value(tunnel.clone()).map_err(|error| unreadable("create", &what, error))?;
+        let created = answered("create", &what, api.create(&params, &object)).await?;
+        self.metrics.count_write(Verb::Create, Target::Tunnel);
+        created.try_parse().map_err(|error| unreadable("create", &what, serde::de::Error::custom(error)))
+    }
+
+    /// What stands where a Tunnel was to be created.
+    pub async fn standing_tunnel(&self, key: &Key) -> Result<Option<Tunnel>, Error> {
+        let api: Api<Tunnel> = Api::namespaced(self.client.clone(), &key.namespace);
+        answered("read", &format!("Tunnel {key}"), api.get_opt(&key.name)).await
+    }
+
+    /// Changes a Tunnel for a caller of a Gateway's API, if it still is this one; returns it as it is now.
+    pub async fn change_tunnel(&self, key: &Key, uid: &str, mut patch: Value) -> Result<Tunnel, Error> {
+        let what = format!("Tunnel {key}");
+        self.check("change", &what)?;
+        patch["metadata"]["uid"] = json!(uid);
+        let api: Api<Tunnel> = Api::namespaced(self.client.clone(), &key.namespace);
+        let params = PatchParams {
+            field_manager: Some(names::API_MANAGER.to_owned()),
+            field_validation: Some(ValidationDirective::Strict),
+            ..PatchParams::default()
+        };
+        let changed = answered("change", &what, api.patch(&key.name, &params, &Patch::Merge(&patch))).await?;
+        self.metrics.count_write(Verb::Patch, Target::Tunnel);
+        Ok(changed)
+    }
+
+    /// Deletes a Tunnel for a caller of a Gateway's API, if it still is this one.
+    pub async fn delete_tunnel(&self, key: &Key, uid: &str) -> Result<(), Error> {
+        let what = format!("Tunnel {key}");
+        self.check("delete", &what)?;
+        let api: Api<Tunnel> = Api::namespaced(self.client.clone(), &key.namespace);
+        match answered("delete", &what, api.delete(&key.name, &only(uid))).await {
+            Ok(_) => self.metrics.count_write(Verb::Delete, Target::Tunnel),
+            Err(error) if error.code() == 404 => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Tells what happened to a Gateway or a Tunnel.
@@ -221,6 +274,16 @@ impl Writer {
     fn check(&self, verb: &'static str, what: &str) -> Result<(), Error> {
         if self.leadership.leads() { Ok(()) } else { Err(Error::NotLeading { verb, what: what.to_owned() }) }
     }
+}
+
+/// In the background, and only the object that has this uid.
+fn only(uid: &str) -> DeleteParams {
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() }
+}
+
+fn unreadable(verb: &'static str, what: &str, error: serde_json::Error) -> Error {
+    Error::Api { verb, what: what.to_owned(), source: kube::Error::SerdeError(error) }
 }
 
 /// Waits for an answer of the API server, as long as a write may take.

@@ -7,11 +7,14 @@ use std::net::SocketAddr;
 use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use portcullis_contract::control::call::Request;
+use portcullis_contract::control::call_answer::Answer;
 use portcullis_contract::control::control_client::ControlClient;
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::control::report::Report as Said;
 use portcullis_contract::control::{
-    Acknowledged, Hello, Instruction, Rejected, Report, Snapshot, Surroundings, TunnelReport,
+    Acknowledged, Call, CallAnswer, Caller, Cancel, Hello, Instruction, Rejected, Report, Snapshot,
+    Surroundings, TunnelReport,
 };
 use portcullis_contract::files;
 use portcullis_contract::snapshot;
@@ -20,7 +23,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
+
+use crate::operator::Operator;
 
 /// What a replica shows and trusts on the control channel.
 #[derive(Clone)]
@@ -62,6 +67,9 @@ pub async fn secret(client: &Client, namespace: &str, name: &str) -> BTreeMap<St
 pub struct Replica {
     say: mpsc::Sender<Report>,
     told: Streaming<Instruction>,
+    asked: u64,
+    /// Answers to other calls than the one that was waited for, in order.
+    answers: Vec<CallAnswer>,
 }
 
 impl Replica {
@@ -80,7 +88,7 @@ impl Replica {
         let hello = Hello { pod: pod.to_owned(), binary_version: "test".to_owned() };
         say.send(Report { report: Some(Said::Hello(hello)) }).await.expect("the receiver is here");
         let told = client.attach(ReceiverStream::new(reports)).await?.into_inner();
-        Ok(Self { say, told })
+        Ok(Self { say, told, asked: 0, answers: Vec::new() })
     }
 
     /// The same, with an operator that is about to lead.
@@ -142,9 +150,77 @@ impl Replica {
         self.say(Said::Tunnel(report)).await;
     }
 
+    /// Asks as the gateway does for somebody who calls its API; returns the call's number.
+    pub async fn ask(&mut self, user: &str, roles: &[&str], request: Request) -> u64 {
+        self.asked += 1;
+        let roles = roles.iter().map(ToString::to_string).collect();
+        let caller = Caller { user: user.to_owned(), roles, ..Caller::default() };
+        self.say(Said::Call(Call { id: self.asked, caller: Some(caller), request: Some(request) })).await;
+        self.asked
+    }
+
+    /// Nobody waits for a call any more.
+    pub async fn cancel(&self, id: u64) {
+        self.say(Said::Cancel(Cancel { id })).await;
+    }
+
+    /// The next answer to a call, or why it was refused; snapshots that come meanwhile are served.
+    pub async fn answer(&mut self, id: u64) -> Result<Answer, (Code, String)> {
+        loop {
+            if let Some(at) = self.answers.iter().position(|answer| answer.id == id) {
+                return match self.answers.remove(at).answer.expect("it says something") {
+                    Answer::Refusal(refusal) => Err((Code::from_i32(refusal.code), refusal.message)),
+                    answer => Ok(answer),
+                };
+            }
+            match self.told().await {
+                Some(Told::Snapshot(told)) => {
+                    let read = snapshot::Snapshot::from_json(&told.json).expect("it is a snapshot");
+                    self.acknowledge(&told.version, &read.server_fingerprint).await;
+                }
+                Some(Told::Answer(answer)) => self.answers.push(answer),
+                other => panic!("no answer but {other:?}"),
+            }
+        }
+    }
+
+    /// Whether a call was answered beyond what was read of it.
+    pub fn has_unread(&self, id: u64) -> bool {
+        self.answers.iter().any(|answer| answer.id == id)
+    }
+
+    /// Asks, and waits for the answer.
+    pub async fn call(
+        &mut self,
+        user: &str,
+        roles: &[&str],
+        request: Request,
+    ) -> Result<Answer, (Code, String)> {
+        let id = self.ask(user, roles, request).await;
+        self.answer(id).await
+    }
+
     async fn say(&self, report: Said) {
         self.say.send(Report { report: Some(report) }).await.expect("the call is open");
     }
+}
+
+/// A Gateway named door, with an operator and one ready pod that is attached and serves what it is told.
+pub async fn attached_door(client: &Client, namespace: &str, spec: &str) -> (Operator, Replica) {
+    let operator = Operator::start(namespace).await;
+    let replica = attach_door(client, namespace, spec, &operator).await;
+    (operator, replica)
+}
+
+/// The same, with an operator that runs.
+pub async fn attach_door(client: &Client, namespace: &str, spec: &str, operator: &Operator) -> Replica {
+    crate::apply(client, namespace, "door", spec).await.unwrap();
+    ready_pod(client, namespace, "door", "door-1").await;
+    crate::until(client, namespace, "door", crate::is("CertificatesReady", "True", "Issued")).await;
+    let shows = Credentials::of(client, namespace, "door").await;
+    let mut replica = Replica::attach(operator.control, &shows, "door-1").await.unwrap();
+    replica.serve_next().await;
+    replica
 }
 
 /// Writes a pod of a Gateway, as the controllers would, and says for the kubelet that it is ready.

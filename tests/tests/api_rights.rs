@@ -7,6 +7,11 @@ use std::time::Duration;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Config};
+use portcullis_contract::control::call::Request;
+use portcullis_contract::gateway::{
+    CreateTunnelRequest, DeleteTunnelRequest, ListTunnelsRequest, TunnelAccess, UpdateTunnelRequest,
+    VisitorAuth,
+};
 use portcullis_operator::clock::SystemClock;
 use portcullis_operator::options::Options;
 use portcullis_operator::world::Kind;
@@ -16,6 +21,7 @@ use portcullis_tests::operator::Operator;
 use portcullis_tests::replica::{Credentials, Replica, ready_pod};
 use portcullis_tests::{apply, client, config, delete, is, message, namespace, tunnel, until, until_child};
 use serde_json::{Value, json};
+use tonic::Code;
 
 const SPEC: &str = "clients: [{name: alice}]";
 
@@ -100,6 +106,9 @@ async fn live(client: &Client, namespace: &str, operator: &Operator, its: &str, 
     until_child(client, namespace, Kind::Deployment, "web-connector", |it| it.is_some()).await;
     tunnel::until(client, namespace, "web", ["Accepted", "True", "Accepted"]).await;
     until_child(client, namespace, Kind::PodDisruptionBudget, "web-connector", |it| it.is_some()).await;
+    if its == namespace {
+        called(client, namespace, &mut replica).await;
+    }
     apply(client, namespace, "door", SPEC).await.unwrap();
     until_child(client, namespace, Kind::Secret, "door-client-bob", |it| it.is_none()).await;
     for (kind, name) in [
@@ -177,6 +186,33 @@ async fn a_gateway_that_selects_by_labels_that_the_operator_may_not_read_stops_n
     operator.stop().await;
 }
 
+/// What callers of the Gateway's API ask for: by the Gateway's roles, then by the API server's word.
+async fn called(client: &Client, namespace: &str, replica: &mut Replica) {
+    let create = |name: &str| CreateTunnelRequest {
+        name: name.into(),
+        endpoint: "a:1".into(),
+        access: Some(TunnelAccess { auth: VisitorAuth::None.into(), ..TunnelAccess::default() }),
+        ..CreateTunnelRequest::default()
+    };
+    let user = &["user"];
+    replica.call("alice", user, Request::CreateTunnel(create("theirs"))).await.unwrap();
+    // What stands in the way is looked at.
+    let taken = replica.call("alice", user, Request::CreateTunnel(create("web"))).await.unwrap_err();
+    assert_eq!(taken.0, Code::AlreadyExists, "{}", taken.1);
+    let off = UpdateTunnelRequest { name: "theirs".into(), enabled: Some(false), ..Default::default() };
+    replica.call("alice", user, Request::UpdateTunnel(off)).await.unwrap();
+    let gone = DeleteTunnelRequest { name: "theirs".into(), ..Default::default() };
+    replica.call("alice", user, Request::DeleteTunnel(gone)).await.unwrap();
+    let asked = "{tunnels: {domain: t.example.com, authorization: Kubernetes}}";
+    apply(client, namespace, "door", asked).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let list =
+        || Request::ListTunnels(ListTunnelsRequest { namespace: namespace.into(), ..Default::default() });
+    while replica.call("alice", user, list()).await.is_ok() {
+        assert!(began.elapsed() < portcullis_tests::PATIENCE, "the API server is never asked");
+    }
+}
+
 /// Every verb of a rule on each of its resources.
 fn rights(rule: &PolicyRule) -> Vec<(String, String)> {
     let (groups, resources) = (rule.api_groups.iter().flatten(), rule.resources.iter().flatten());
@@ -197,6 +233,8 @@ fn is_for_later((verb, resource): &(String, String)) -> bool {
         // A server-side apply that makes an object is a PATCH, and is asked for create too. Get is to look at what
         // stands in the way of a child, delete for one that outlives its place.
         "create" | "get" | "delete" => child,
+        // This operator looks after one namespace, and need not ask which there are.
+        "list" => resource == "/namespaces",
         _ => false,
     }
 }

@@ -8,9 +8,9 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use portcullis_api::Tunnel;
 use portcullis_contract::control::{Connection, Probe, TunnelReport};
 use portcullis_tests::operator::Operator;
-use portcullis_tests::replica::{Credentials, Replica, ready_pod};
+use portcullis_tests::replica::{Credentials, Replica, attached_door};
 use portcullis_tests::tunnel::{apply as apply_tunnel, condition, until};
-use portcullis_tests::{apply, client, is, namespace};
+use portcullis_tests::{apply, client, namespace};
 use serde_json::json;
 
 const SPEC: &str = "{clients: [{name: alice}], tunnels: {domain: t.example.com}}";
@@ -52,13 +52,7 @@ fn report(tunnel: &Tunnel, namespace: &str, hop: &str) -> TunnelReport {
 async fn door() -> (Client, String, Operator, Replica) {
     let client = client().await;
     let namespace = namespace(&client).await;
-    let operator = Operator::start(&namespace).await;
-    apply(&client, &namespace, "door", SPEC).await.unwrap();
-    ready_pod(&client, &namespace, "door", "door-1").await;
-    portcullis_tests::until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
-    let shows = Credentials::of(&client, &namespace, "door").await;
-    let mut replica = Replica::attach(operator.control, &shows, "door-1").await.unwrap();
-    replica.serve_next().await;
+    let (operator, replica) = attached_door(&client, &namespace, SPEC).await;
     (client, namespace, operator, replica)
 }
 

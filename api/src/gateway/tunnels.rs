@@ -34,6 +34,15 @@ pub struct Tunnels {
     #[serde(default = "thousand")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_tunnels: i32,
+
+    /// How many Tunnels one user may have created through the Gateway's API. Without it, as many as maxTunnels leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_tunnels_per_user: Option<i32>,
+
+    /// Who says what callers of the Gateway's API may do with Tunnels.
+    #[serde(default)]
+    pub authorization: Authorization,
 }
 
 impl Default for Tunnels {
@@ -44,6 +53,8 @@ impl Default for Tunnels {
             allowed_namespaces: AllowedNamespaces::default(),
             ports: Vec::new(),
             max_tunnels: thousand(),
+            max_tunnels_per_user: None,
+            authorization: Authorization::default(),
         }
     }
 }
@@ -79,6 +90,17 @@ pub enum NamespacesFrom {
     All,
     /// Those whose labels selector selects.
     Selector,
+}
+
+/// Who says what callers of the Gateway's API may do with Tunnels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Authorization {
+    /// The Gateway's roles: user manages the Tunnels that it created, admin all of them.
+    #[default]
+    Gateway,
+    /// The API server: a caller is the user of that name with its roles as groups, and may do what RBAC lets that user do
+    /// with tunnels.portcullis.dev. Names that begin with system: are nobody's.
+    Kubernetes,
 }
 
 fn thousand() -> i32 {

@@ -6,8 +6,12 @@ runs the operator with exactly these: they are enough, and none is idle.
 {{- /* In the namespaces that it looks after. */}}
 {{- define "portcullis.rights.watched" -}}
 - apiGroups: [portcullis.dev]
-  resources: [gateways, tunnels]
+  resources: [gateways]
   verbs: [list, watch]
+# Writing them is for callers of a Gateway's API.
+- apiGroups: [portcullis.dev]
+  resources: [tunnels]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [portcullis.dev]
   resources: [gateways/status, tunnels/status]
   verbs: [patch]
@@ -34,7 +38,11 @@ runs the operator with exactly these: they are enough, and none is idle.
 
 {{- /* On kinds that are in no namespace; none of them with watchNamespaces. */}}
 {{- define "portcullis.rights.cluster" -}}
-# Only used where a Gateway takes Tunnels by the labels of their namespaces.
+# What callers of a Gateway's API may do, where spec.tunnels.authorization is Kubernetes.
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+# Only used where a Gateway takes Tunnels by the labels of their namespaces, or of all.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [list, watch]

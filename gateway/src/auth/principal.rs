@@ -53,12 +53,7 @@ pub(super) struct Parts {
 impl Principal {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { user, proof, certificate, token, expires_at, grants } = parts;
-        let mut roles: Vec<String> = Vec::new();
-        for role in grants.iter().flat_map(|grant| &grant.roles) {
-            if !roles.contains(role) {
-                roles.push(role.clone());
-            }
-        }
+        let roles = roles_of(grants.iter());
         let (user_header, roles_header) = (user_header(&user), roles_header(&roles));
         Self { user, roles, proof, certificate, token, expires_at, grants, user_header, roles_header }
     }
@@ -66,6 +61,12 @@ impl Principal {
     /// Whether it may call a method of this rule: any one piece of evidence will do.
     pub(crate) fn allows(&self, rule: &Rule) -> Result<(), Missing> {
         self.any(|grant| grant.allows(rule))
+    }
+
+    /// The roles of the evidence that permits a method of this rule, each once. What other evidence says is no right to
+    /// call it: a role with too few scopes adds nothing to one with enough.
+    pub(crate) fn roles_for(&self, rule: &Rule) -> Vec<String> {
+        roles_of(self.grants.iter().filter(|grant| grant.allows(rule).is_ok()))
     }
 
     /// Whether it may send a request of this HTTP method to a backend that requires these. The first that names the
@@ -106,6 +107,17 @@ impl Principal {
     }
 }
 
+/// Each once, in order.
+fn roles_of<'a>(grants: impl Iterator<Item = &'a Grant>) -> Vec<String> {
+    let mut roles: Vec<String> = Vec::new();
+    for role in grants.flat_map(|grant| &grant.roles) {
+        if !roles.contains(role) {
+            roles.push(role.clone());
+        }
+    }
+    roles
+}
+
 /// The value of `X-Portcullis-User`.
 fn user_header(user: &str) -> HeaderValue {
     value(encode(user))
@@ -143,6 +155,31 @@ mod tests {
     fn ordinary_names_stay_as_they_are() {
         assert_eq!(user_header("ci@shop"), "ci@shop");
         assert_eq!(roles_header(&["user".into(), "admin".into()]), "user,admin");
+    }
+
+    #[test]
+    fn a_role_whose_evidence_has_too_few_scopes_adds_nothing_to_one_with_enough() {
+        let grant = |role: &str, scopes: &[&str]| Grant {
+            roles: vec![role.to_owned(), "buyer".to_owned()],
+            scopes: Some(scopes.iter().map(ToString::to_string).collect()),
+            connector: false,
+        };
+        let principal = Principal::new(Parts {
+            user: "alice".to_owned(),
+            proof: "client-certificate+bearer-token",
+            certificate: None,
+            token: None,
+            expires_at: 0,
+            grants: vec![grant("admin", &["sandbox:read"]), grant("user", &["tunnel:read"])],
+        });
+        let rule = |scope| Rule {
+            evidence: portcullis_contract::rules::Evidence::Bearer,
+            role: Some(portcullis_contract::rules::Role::User),
+            scope: portcullis_contract::rules::Scope::Named(scope),
+        };
+        assert_eq!(principal.roles_for(&rule("tunnel:read")), ["user", "buyer"]);
+        assert_eq!(principal.roles_for(&rule("sandbox:read")), ["admin", "buyer"]);
+        assert!(principal.roles_for(&rule("tunnel:write")).is_empty());
     }
 
     #[test]

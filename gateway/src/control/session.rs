@@ -56,6 +56,7 @@ pub(super) async fn run(operator: &Operator, leader: Option<&String>, shared: &A
         Err(_) => return Ended::Unreachable("the operator does not answer".to_owned()),
     };
     tracing::info!("attached to the operator");
+    let _attached = shared.calls.attach(reports.clone());
     shared.metrics.control_connected.set(1);
     let (served, changes) = (shared.certificates.served(), shared.changes());
     let (sessions, probes) = (shared.sessions.changes(), shared.probes.changes());
@@ -102,6 +103,10 @@ impl Session<'_> {
                     Ok(Some(Instruction { instruction: Some(Told::Redirect(redirect)) })) => {
                         return Ended::Redirected(redirect.address);
                     }
+                    Ok(Some(Instruction { instruction: Some(Told::Answer(answer)) })) => {
+                        self.shared.calls.answered(answer);
+                        Ok(())
+                    }
                     // An instruction of a later version of the protocol.
                     Ok(Some(Instruction { instruction: None })) => Ok(()),
                     Ok(None) => return Ended::Detached("the operator ended the call".to_owned()),
@@ -121,6 +126,7 @@ impl Session<'_> {
                 _ = self.sessions.changed() => self.tell_tunnels().await,
                 _ = self.probes.changed() => self.tell_tunnels().await,
                 _ = self.peers.changed() => self.tell_tunnels().await,
+                () = self.shared.calls.given_up() => self.cancel_calls().await,
             };
             if sent.is_err() {
                 return Ended::Detached("the operator no longer listens".to_owned());
@@ -187,6 +193,14 @@ impl Session<'_> {
             if is_news || before.is_some() {
                 self.tunnels.insert(report.uid.clone(), report);
             }
+        }
+        Ok(())
+    }
+
+    /// Nobody reads these any more.
+    async fn cancel_calls(&mut self) -> Result<(), Gone> {
+        for cancel in self.shared.calls.cancels() {
+            self.say(cancel).await?;
         }
         Ok(())
     }

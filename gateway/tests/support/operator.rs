@@ -140,6 +140,28 @@ impl Attachment {
         self.tell(Told::Redirect(control::Redirect { address })).await;
     }
 
+    /// The next call of the API, whatever else is reported before it.
+    pub(crate) async fn call(&mut self) -> control::Call {
+        loop {
+            if let Word::Call(call) = self.report().await {
+                return call;
+            }
+        }
+    }
+
+    /// The next call that nobody waits for any more.
+    pub(crate) async fn cancelled(&mut self) -> u64 {
+        loop {
+            if let Word::Cancel(cancel) = self.report().await {
+                return cancel.id;
+            }
+        }
+    }
+
+    pub(crate) async fn answer(&self, id: u64, answer: control::call_answer::Answer) {
+        self.tell(Told::Answer(control::CallAnswer { id, answer: Some(answer) })).await;
+    }
+
     async fn tell(&self, told: Told) {
         self.instructions.send(Ok(Instruction { instruction: Some(told) })).await.unwrap();
     }

@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::Control;
+use super::calls::{Calls, Desk};
 use crate::lease::Leadership;
 use crate::queue::{Queue, Urgency};
 use crate::world::{Key, World};
@@ -25,7 +26,7 @@ use crate::world::{Key, World};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a replica that was lost may take to come back before its Gateway's status speaks of it.
 const COMEBACK: Duration = Duration::from_secs(5);
-/// Instructions that wait for a slow replica; the next snapshot replaces one that waits.
+/// Instructions that wait for a slow replica: answers, and a snapshot that the next one replaces until it is sent.
 const BACKLOG: usize = 2;
 
 /// Serves `portcullis.control.v1.Control`.
@@ -49,6 +50,8 @@ pub struct ControlService {
     pub tasks: TaskTracker,
     /// Ends every call.
     pub stop: CancellationToken,
+    /// Carries out what callers of a Gateway's API ask.
+    pub desk: Desk,
 }
 
 #[tonic::async_trait]
@@ -134,19 +137,26 @@ impl Call {
         let control = &self.service.control;
         let number = control.attach(&self.key, &self.pod);
         tracing::info!(gateway = %self.key, pod = self.pod, "replica attached");
+        let calls =
+            Calls::new(self.service.desk.clone(), self.key.clone(), self.pod.clone(), instructions.clone());
         let mut snapshots = control.subscribe(&self.key);
         snapshots.mark_changed();
+        let mut waiting = None;
         let why = loop {
             tokio::select! {
                 changed = snapshots.changed() => {
                     if changed.is_err() { break "the Gateway is gone".to_owned() }
-                    let Some(snapshot) = snapshots.borrow_and_update().clone() else { continue };
-                    let told = Told::Snapshot(Snapshot { version: snapshot.version.clone(), json: snapshot.json.clone().into_bytes() });
-                    if instructions.send(Ok(Instruction { instruction: Some(told) })).await.is_err() {
-                        break "the replica hung up".to_owned();
-                    }
+                    waiting.clone_from(&snapshots.borrow_and_update());
+                }
+                // What it says is read meanwhile: a replica that waits to be heard may not read.
+                room = instructions.reserve(), if waiting.is_some() => {
+                    let Ok(room) = room else { break "the replica hung up".to_owned() };
+                    let told = waiting.take().map(|snapshot| Told::Snapshot(Snapshot { version: snapshot.version.clone(), json: snapshot.json.clone().into_bytes() }));
+                    room.send(Ok(Instruction { instruction: told }));
                 }
                 report = reports.message() => match report {
+                    Ok(Some(Report { report: Some(Said::Call(call)) })) => calls.begin(call),
+                    Ok(Some(Report { report: Some(Said::Cancel(cancel)) })) => calls.cancel(cancel.id),
                     Ok(Some(report)) => self.heard(number, report),
                     Ok(None) => break "the replica hung up".to_owned(),
                     Err(status) => break status.message().to_owned(),
@@ -193,7 +203,7 @@ impl Call {
             }
             Some(Said::Rejected(it)) => session.rejected = Some((it.version, it.reason)),
             Some(Said::Surroundings(it)) => session.surroundings = Some(it.into()),
-            Some(Said::Tunnel(_) | Said::Hello(_)) | None => {}
+            Some(Said::Tunnel(_) | Said::Hello(_) | Said::Call(_) | Said::Cancel(_)) | None => {}
         });
         if news {
             self.service.queue.add(self.key.clone(), Urgency::Changed);

@@ -23,6 +23,8 @@ use crate::world::{Key, Namespaces, World};
 mod namespaces;
 mod ports;
 
+pub use namespaces::takes;
+
 /// How many generated names are tried.
 const ATTEMPTS: u32 = 32;
 /// What all Tunnels of a Gateway may take in its ConfigMap, in bytes: that holds 1 MiB, and the rest of the configuration.

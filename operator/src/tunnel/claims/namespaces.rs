@@ -9,7 +9,7 @@ use super::rejected;
 use crate::gateway::validate::Rejected;
 use crate::world::{Key, Namespaces};
 
-/// The one place where that is decided. While labels are not known, those that were accepted stay so.
+/// Whether a Gateway takes this Tunnel. While labels are not known, those that were accepted stay so.
 pub(super) fn allowed(
     key: &Key,
     tunnels: &Tunnels,
@@ -17,6 +17,19 @@ pub(super) fn allowed(
     namespaces: &Namespaces,
 ) -> Result<(), Rejected> {
     let namespace = tunnel.namespace().unwrap_or_default();
+    let selects = tunnels.allowed_namespaces.from == NamespacesFrom::Selector;
+    let accepted = tunnel.status.as_ref().is_some_and(|it| holds(&it.conditions, ConditionType::Accepted));
+    if selects && accepted && namespaces.labels(&namespace).is_none() {
+        return Ok(());
+    }
+    takes(key, tunnels, &namespace, namespaces)
+}
+
+/// The one place where that is decided; otherwise, what to do.
+///
+/// # Errors
+/// Where it does not, or cannot say yet.
+pub fn takes(key: &Key, tunnels: &Tunnels, namespace: &str, namespaces: &Namespaces) -> Result<(), Rejected> {
     let allowed = &tunnels.allowed_namespaces;
     let no = |message: String| Err(rejected(Reason::NotAllowed, message));
     match allowed.from {
@@ -33,23 +46,15 @@ pub(super) fn allowed(
                     format!("the Gateway's spec.tunnels.allowedNamespaces.selector: {error}"),
                 )
             })?;
-            let Some(labels) = namespaces.labels(&namespace) else {
-                let accepted =
-                    tunnel.status.as_ref().is_some_and(|it| holds(&it.conditions, ConditionType::Accepted));
-                return if accepted {
-                    Ok(())
-                } else {
-                    no(format!(
-                        "Gateway {key} takes Tunnels by the labels of their namespaces, which the operator does not know yet: if it stays, look at its /readyz; one that looks after some namespaces only may not read them"
-                    ))
-                };
-            };
-            if selector.matches(&labels) {
-                return Ok(());
+            match namespaces.labels(namespace) {
+                Some(labels) if selector.matches(&labels) => Ok(()),
+                Some(_) => no(format!(
+                    "Gateway {key} takes Tunnels of namespaces with the labels {selector}, and {namespace} has others: label it, or change the Gateway's spec.tunnels.allowedNamespaces"
+                )),
+                None => no(format!(
+                    "Gateway {key} takes Tunnels by the labels of their namespaces, which the operator does not know yet: if it stays, look at its /readyz; one that looks after some namespaces only may not read them"
+                )),
             }
-            no(format!(
-                "Gateway {key} takes Tunnels of namespaces with the labels {selector}, and {namespace} has others: label it, or change the Gateway's spec.tunnels.allowedNamespaces"
-            ))
         }
     }
 }
