@@ -87,7 +87,7 @@ async fn a_connector_that_comes_again_takes_the_place_of_its_own_session_that_wa
     assert_eq!(stage.book.verdict(), Ok(()));
 }
 
-/// Three that are always played and one that never was, or what the environment says.
+/// Those that are always played, so that a failure is a change's; or new ones, as many as the environment says.
 fn seeds() -> Vec<u64> {
     let said = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     if let Some(seed) = said("PORTCULLIS_SEED") {
@@ -96,7 +96,7 @@ fn seeds() -> Vec<u64> {
     let fresh = || u64::from(rand::random::<u32>());
     match said("PORTCULLIS_SEEDS") {
         Some(count) => (0..count).map(|_| fresh()).collect(),
-        None => vec![1, 2, 3, fresh()],
+        None => vec![1, 2, 3, 4],
     }
 }
 
