@@ -68,7 +68,8 @@ fn deny<T>(reason: DenialReason, detail: impl Into<String>) -> Result<T, Denial>
 /// Whom this evidence speaks for now, under this configuration. Whatever is shown must hold. Each piece permits what it
 /// permits; where several say who is asking, the bearer token does, then the edge's token, then the certificate.
 pub(crate) fn decide(evidence: &Evidence<'_>, config: &Config, now: i64) -> Result<Principal, Denial> {
-    if config.mode == Mode::MutualTls && evidence.certificate.is_none() {
+    let demanded = config.mode == Mode::MutualTls && !evidence.at_public_name;
+    if demanded && evidence.certificate.is_none() {
         return deny(DenialReason::NoEvidence, "the caller showed no client certificate");
     }
     let certified = evidence.certificate.map(|shown| certified(shown, config, now)).transpose()?;

@@ -23,6 +23,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) edge: Shown,
     /// The bearer token.
     pub(crate) bearer: Shown,
+    /// It was shown at a public name, where nobody is asked for a certificate: tokens say who visits, in every mode.
+    pub(crate) at_public_name: bool,
 }
 
 /// A token that was shown, or not.

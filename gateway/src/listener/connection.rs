@@ -196,7 +196,8 @@ impl Connection {
             return last.verdict.clone();
         }
         let (edge, bearer) = config.judge(carried, now);
-        let evidence = Evidence { certificate: self.certificate(), edge, bearer };
+        let at_public_name = self.door == Door::Public;
+        let evidence = Evidence { certificate: self.certificate(), edge, bearer, at_public_name };
         let verdict = auth::decide(&evidence, config, now).map(Arc::new).map_err(Arc::new);
         if let Err(denial) = &verdict {
             let logged = judgement.last.as_ref().is_some_and(|last| {

@@ -213,13 +213,19 @@ async fn the_name_that_a_request_is_matched_by_is_the_only_one_that_the_endpoint
 
 #[tokio::test]
 async fn the_token_that_lets_a_visitor_in_goes_no_further() {
+    for mode in [Mode::Edge, Mode::MutualTls] {
+        a_token_lets_in_and_goes_no_further(mode).await;
+    }
+}
+
+async fn a_token_lets_in_and_goes_no_further(mode: Mode) {
     let (signer, echo) = (Signer::ec("a"), Backend::echo().await);
     let idp = Idp::new(&signer).await;
     let mut closed = tunnel("web", &http(echo.address));
     closed.access.auth = Auth::Required;
     let mut plan = plan(vec![closed]);
-    plan.snapshot.mode = Mode::Edge;
-    (plan.snapshot.edge, plan.snapshot.oidc) = (Some(idp.edge()), Some(idp.oidc()));
+    (plan.snapshot.mode, plan.snapshot.oidc) = (mode, Some(idp.oidc()));
+    plan.snapshot.edge = (mode == Mode::Edge).then(|| idp.edge());
     plan.options.limits.issuer_pause = Duration::from_millis(200);
     let door = plan.start().await;
     // The connector is known by a token, too.

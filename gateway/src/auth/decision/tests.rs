@@ -71,12 +71,22 @@ fn with_mutual_tls_a_token_alone_opens_nothing() {
 }
 
 #[test]
+fn at_a_public_name_a_token_says_who_visits_and_nothing_says_nobody() {
+    let bearer = token("alice", &["user"], None);
+    let visitor = Evidence { bearer, at_public_name: true, ..Evidence::default() };
+    assert_eq!(decide(&visitor, &config(), 150).unwrap().user, "alice");
+    let nobody = Evidence { at_public_name: true, ..Evidence::default() };
+    assert_eq!(decide(&nobody, &config(), 150).unwrap_err().reason, DenialReason::NoEvidence);
+}
+
+#[test]
 fn the_certificate_opens_the_door_and_the_bearer_token_says_who_is_asking() {
     let certificate = certificate(CI);
     let evidence = Evidence {
         certificate: Some(&certificate),
         bearer: token("alice", &["buyer"], Some(&["sandbox:read"])),
         edge: Shown::Nothing,
+        ..Evidence::default()
     };
     let principal = decide(&evidence, &config(), 150).unwrap();
     assert_eq!((principal.user.as_str(), principal.proof), ("alice", "client-certificate+bearer-token"));
@@ -94,18 +104,20 @@ fn a_token_that_is_not_believed_or_has_expired_denies_whatever_else_is_shown() {
             certificate: Some(&certificate),
             bearer: refused(),
             edge: token("a", &["admin"], None),
+            ..Evidence::default()
         };
         let edge = Evidence {
             certificate: Some(&certificate),
             edge: refused(),
             bearer: token("a", &["admin"], None),
+            ..Evidence::default()
         };
         for evidence in [bearer, edge] {
             assert_eq!(decide(&evidence, &config(), 150).unwrap_err().reason, DenialReason::Token(*fault));
         }
     }
     let evidence =
-        Evidence { certificate: Some(&certificate), bearer: token("a", &[], None), edge: Shown::Nothing };
+        Evidence { certificate: Some(&certificate), bearer: token("a", &[], None), ..Evidence::default() };
     assert_eq!(
         decide(&evidence, &config(), 181).unwrap_err().reason,
         DenialReason::Token(TokenFault::Expired)
@@ -158,8 +170,12 @@ fn permitted(case: &Case, config: &Config) -> Vec<bool> {
     let certificate = case.certificate.map(|client| {
         certificate(&format!("spiffe://cluster.local/ns/shop/gateway/door/client/{}", CLIENTS[client]))
     });
-    let evidence =
-        Evidence { certificate: certificate.as_ref(), edge: shown(&case.edge), bearer: shown(&case.bearer) };
+    let evidence = Evidence {
+        certificate: certificate.as_ref(),
+        edge: shown(&case.edge),
+        bearer: shown(&case.bearer),
+        ..Evidence::default()
+    };
     let principal = decide(&evidence, config, 150);
     let may = |rule: &Rule| principal.as_ref().is_ok_and(|principal| principal.allows(rule).is_ok());
     let meets = |role: &str, scope: &str| {
