@@ -204,9 +204,16 @@ async fn labels_of_a_namespace_let_its_tunnels_in_and_out_at_once() {
     let selecting = "{clients: [{name: alice}], tunnels: {domain: t.example.com, allowedNamespaces: {from: Selector, selector: {matchLabels: {tunnels: allowed}}}}}";
     apply(&client, &namespace, "door", selecting).await.unwrap();
     apply_tunnel(&client, &namespace, "web", &open(", label: web")).await;
-    let refused = until(&client, &namespace, "web", ["Accepted", "False", "NotAllowed"]).await;
-    let message = &condition(&refused, "Accepted").unwrap().message;
-    assert!(message.contains("tunnels=allowed"), "{message}");
+    // At first the labels are not known.
+    let began = tokio::time::Instant::now();
+    loop {
+        let refused = until(&client, &namespace, "web", ["Accepted", "False", "NotAllowed"]).await;
+        let message = &condition(&refused, "Accepted").unwrap().message;
+        if message.contains("tunnels=allowed") {
+            break;
+        }
+        assert!(began.elapsed() < portcullis_tests::PATIENCE, "{message}");
+    }
     let namespaces: Api<Namespace> = Api::all(client.clone());
     for (label, expected) in [
         (json!("allowed"), ["Accepted", "True", "Accepted"]),
