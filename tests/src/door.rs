@@ -118,15 +118,17 @@ impl Door {
         }
     }
 
-    /// `grpcurl` of a method, found by reflection.
-    pub async fn grpcurl(&self, bundle: &Path, method: &str) -> Output {
-        self.grpcurl_with(bundle, method, "{}").await
+    /// Names of the Gateway's pods.
+    pub async fn pods(&self) -> Vec<String> {
+        let names = "jsonpath={.items[*].metadata.name}";
+        let told =
+            self.kubectl(&["get", "pods", "-l", "portcullis.dev/gateway=door", "-o", names], None).await;
+        told.split(' ').map(str::to_owned).collect()
     }
 
-    /// The same, with a request as JSON.
-    pub async fn grpcurl_with(&self, bundle: &Path, method: &str, request: &str) -> Output {
+    /// `grpcurl` of a method, found by reflection.
+    pub async fn grpcurl(&self, bundle: &Path, method: &str) -> Output {
         let mut command = tool("grpcurl");
-        command.args(["-d", request]);
         for (flag, file) in [("-cacert", "ca.crt"), ("-cert", "tls.crt"), ("-key", "tls.key")] {
             command.arg(flag).arg(bundle.join(file));
         }

@@ -24,9 +24,14 @@ clients: [{name: connector, roles: [user], scopes: ['tunnel:write']}]
 #[derive(Debug)]
 pub struct Running(pub Child);
 
+/// A port of loopback that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// go-httpbin on loopback, outside of the cluster; returns its port.
 pub async fn service() -> (Running, u16) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut httpbin = tool("go-httpbin");
     httpbin.args(["-host", "127.0.0.1", "-port", &port.to_string()]);
     httpbin.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
@@ -79,6 +84,16 @@ pub async fn apply(client: &kube::Client, namespace: &str, name: &str, spec: &st
         "apiVersion": "portcullis.dev/v1alpha1", "kind": "Tunnel", "metadata": { "name": name }, "spec": spec,
     });
     api.patch(name, &PatchParams::apply("admin").force(), &Patch::Apply(&object)).await.unwrap()
+}
+
+/// Applies the Tunnel `web`, at `web.t.example.com` and open to everybody, with more of its spec as YAML, and waits until it
+/// is Ready.
+pub async fn ready_web(door: &Door, endpoint: &str, more: &str) -> Tunnel {
+    let spec = format!(
+        "{{gatewayRef: {{name: door}}, label: web, endpoint: '{endpoint}', access: {{auth: None}}{more}}}"
+    );
+    apply(&door.client, &door.namespace, "web", &spec).await;
+    until(&door.client, &door.namespace, "web", ["Ready", "True", "Ready"]).await
 }
 
 /// A condition of a Tunnel.

@@ -205,15 +205,17 @@ async fn labels_of_a_namespace_let_its_tunnels_in_and_out_at_once() {
     apply(&client, &namespace, "door", selecting).await.unwrap();
     apply_tunnel(&client, &namespace, "web", &open(", label: web")).await;
     // At first the labels are not known.
-    let began = tokio::time::Instant::now();
-    loop {
-        let refused = until(&client, &namespace, "web", ["Accepted", "False", "NotAllowed"]).await;
-        let message = &condition(&refused, "Accepted").unwrap().message;
-        if message.contains("tunnels=allowed") {
-            break;
-        }
-        assert!(began.elapsed() < portcullis_tests::PATIENCE, "{message}");
-    }
+    let tunnels: Api<Tunnel> = Api::namespaced(client.clone(), &namespace);
+    let told = kube::runtime::wait::await_condition(tunnels, "web", |it: Option<&Tunnel>| {
+        it.and_then(|it| Some((condition(it, "Accepted")?, it.metadata.generation))).is_some_and(
+            |(accepted, generation)| {
+                (accepted.status.as_str(), accepted.reason.as_str()) == ("False", "NotAllowed")
+                    && accepted.message.contains("tunnels=allowed")
+                    && accepted.observed_generation == generation
+            },
+        )
+    });
+    tokio::time::timeout(portcullis_tests::PATIENCE, told).await.expect("in time").unwrap();
     let namespaces: Api<Namespace> = Api::all(client.clone());
     for (label, expected) in [
         (json!("allowed"), ["Accepted", "True", "Accepted"]),

@@ -41,14 +41,8 @@ async fn gateways_serve_without_the_operator_and_follow_the_one_that_takes_over(
     )
     .await;
     assert_eq!(door.code(&alice, "/get").await, "200");
-    let pods = door
-        .kubectl(
-            &["get", "pods", "-l", "portcullis.dev/gateway=door", "-o", "jsonpath={.items[*].metadata.name}"],
-            None,
-        )
-        .await;
-    for pod in pods.split(' ') {
-        door.kubectl(&["delete", "pod", pod, "--wait"], None).await;
+    for pod in door.pods().await {
+        door.kubectl(&["delete", "pod", &pod, "--wait"], None).await;
     }
     door.kubectl(&["rollout", "status", "deployment/door", "--timeout=60s"], None).await;
     door.until_code(&alice, "/get", "200").await;

@@ -8,7 +8,7 @@ use kube::runtime::wait::await_condition;
 use portcullis_tests::PATIENCE;
 use portcullis_tests::door::{Door, kubectl};
 use portcullis_tests::process::Process;
-use portcullis_tests::tunnel::{connector, service, until};
+use portcullis_tests::tunnel::{connector, ready_web, service};
 use portcullis_tests::visitor::{Crowd, Visit, Visitor};
 use tokio::time::{Instant, timeout};
 
@@ -57,11 +57,7 @@ async fn who_is_killed_takes_the_requests_in_flight_and_no_more() {
         async move { connector(door, "web", bundle, endpoint, &log).await }
     };
     let (mut first, _second) = (start(1).await, start(2).await);
-    let web = format!(
-        "{{apiVersion: portcullis.dev/v1alpha1, kind: Tunnel, metadata: {{name: web}}, spec: {{gatewayRef: {{name: door}}, label: web, endpoint: '{endpoint}', access: {{auth: None}}}}}}"
-    );
-    door.kubectl(&["apply", "-f", "-"], Some(&web)).await;
-    until(&door.client, &door.namespace, "web", ["Ready", "True", "Ready"]).await;
+    ready_web(&door, &endpoint, "").await;
     connected(&door, 4).await;
     let visitor = Visitor::of(&door, &bundle, WEB).await;
     let pause = Duration::from_millis(20);
@@ -85,13 +81,11 @@ async fn who_is_killed_takes_the_requests_in_flight_and_no_more() {
     );
 
     // A replica: new connections to it are refused until the Service knows, those to the others go well.
-    let pods =
-        ["get", "pods", "-l", "portcullis.dev/gateway=door", "-o", "jsonpath={.items[*].metadata.name}"];
-    let pods = door.kubectl(&pods, None).await;
+    let pods = door.pods().await;
     let crowd = Crowd::of(&visitor, 12, "/delay/0.1", pause);
     visits_go_well(&visitor).await;
     let killed = Instant::now();
-    Process::of_pod(pods.split(' ').next().unwrap()).kill();
+    Process::of_pod(&pods[0]).kill();
     ready(&door, 2).await;
     ready(&door, 3).await;
     connected(&door, 4).await;
@@ -141,12 +135,8 @@ async fn visits_go_well(visitor: &Visitor) {
 async fn updates_of_gateway_connector_and_operator_fail_no_request() {
     let door = Door::ready(SPEC).await;
     let bundle = door.bundle("connector").await;
-    let inside = format!(
-        "{{apiVersion: portcullis.dev/v1alpha1, kind: Tunnel, metadata: {{name: web}}, spec: {{gatewayRef: {{name: door}}, label: web, endpoint: 'http://httpbin.{}.svc:80', access: {{auth: None}}, connector: {{replicas: 2}}}}}}",
-        door.namespace
-    );
-    door.kubectl(&["apply", "-f", "-"], Some(&inside)).await;
-    until(&door.client, &door.namespace, "web", ["Ready", "True", "Ready"]).await;
+    let inside = format!("http://httpbin.{}.svc:80", door.namespace);
+    ready_web(&door, &inside, ", connector: {replicas: 2}").await;
     let visitor = Visitor::of(&door, &bundle, WEB).await;
     visits_go_well(&visitor).await;
     for (namespace, deployment) in [

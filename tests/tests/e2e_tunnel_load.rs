@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_tests::door::{Door, text, tool};
 use portcullis_tests::process::Process;
-use portcullis_tests::tunnel::{Running, SPEC, connector, service, until, visit};
+use portcullis_tests::tunnel::{Running, SPEC, connector, free_port, ready_web, service, visit};
 use portcullis_tests::visitor::{Visitor, whole};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -40,24 +40,11 @@ const CASES: [&str; 13] = [
     "unimplemented_service",
 ];
 
-async fn apply(door: &Door, endpoint: &str) {
-    let web = format!(
-        "{{apiVersion: portcullis.dev/v1alpha1, kind: Tunnel, metadata: {{name: web}}, spec: {{gatewayRef: {{name: door}}, label: web, endpoint: '{endpoint}', access: {{auth: None}}}}}}"
-    );
-    door.kubectl(&["apply", "-f", "-"], Some(&web)).await;
-    until(&door.client, &door.namespace, "web", ["Ready", "True", "Ready"]).await;
-}
-
-/// A port that nobody listens on.
-async fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_of_all_kinds_goes_through_between_a_client_and_a_server_that_nobody_here_wrote() {
     let door = Door::ready(SPEC).await;
     let (bundle, logs) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
-    let port = port().await;
+    let port = free_port();
     let mut server = tool("grpc-interop-server");
     server
         .args(["-port", &port.to_string()])
@@ -67,7 +54,7 @@ async fn grpc_of_all_kinds_goes_through_between_a_client_and_a_server_that_nobod
     let _server = Running(server.kill_on_drop(true).spawn().unwrap());
     let endpoint = format!("h2c://127.0.0.1:{port}");
     let _connector = connector(&door, "web", &bundle, &endpoint, &logs.path().join("log")).await;
-    apply(&door, &endpoint).await;
+    ready_web(&door, &endpoint, "").await;
 
     let address = door.address().await;
     for case in CASES {
@@ -88,11 +75,9 @@ async fn a_gigabyte_goes_up_and_down_and_memory_stays_flat() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(bulk(listener));
     let running = connector(&door, "web", &bundle, &endpoint, &files.path().join("log")).await;
-    apply(&door, &endpoint).await;
+    ready_web(&door, &endpoint, "").await;
     let mut processes = vec![Process(running.0.id().unwrap())];
-    let pods =
-        ["get", "pods", "-l", "portcullis.dev/gateway=door", "-o", "jsonpath={.items[*].metadata.name}"];
-    processes.extend(door.kubectl(&pods, None).await.split(' ').map(Process::of_pod));
+    processes.extend(door.pods().await.iter().map(|pod| Process::of_pod(pod)));
 
     let file = files.path().join("gigabyte");
     std::fs::File::create(&file).unwrap().set_len(GIGABYTE as u64).unwrap();
@@ -146,7 +131,7 @@ async fn a_thousand_requests_at_once_are_answered_at_once() {
     let (_httpbin, port) = service().await;
     let endpoint = format!("http://127.0.0.1:{port}");
     let _connector = connector(&door, "web", &bundle, &endpoint, &logs.path().join("log")).await;
-    apply(&door, &endpoint).await;
+    ready_web(&door, &endpoint, "").await;
     let visitor = Visitor::of(&door, &bundle, WEB).await;
     let mut requests = JoinSet::new();
     let began = Instant::now();

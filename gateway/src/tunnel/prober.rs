@@ -130,26 +130,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn work(shared: &Arc<Shared>) {
     let (mut sessions, mut changes) = (shared.sessions.changes(), shared.changes());
     let places = Arc::new(Semaphore::new(AT_ONCE));
-    let mut turns = Turns::default();
+    let (mut turns, mut news) = (Turns::default(), true);
     let mut running = JoinSet::new();
-    sessions.mark_changed();
     loop {
-        let next = turns.queue.first().map(|(due, _)| *due);
-        let due = async {
-            match next {
-                Some(next) => sleep_until(next).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            Some(Ok((uid, tunnel, found))) = running.join_next() => turns.settle(shared, &uid, &tunnel, found),
-            _ = sessions.changed() => {
-                turns.follow(shared);
-                // Where thousands come at once, they are looked through together.
-                sleep(TOGETHER).await;
-            }
-            _ = changes.changed() => turns.follow(shared),
-            () = due => {}
+        if news {
+            turns.follow(shared);
         }
         while let Some((uid, tunnel)) = turns.take(Instant::now()) {
             let (shared, places) = (Arc::clone(shared), Arc::clone(&places));
@@ -159,6 +144,26 @@ async fn work(shared: &Arc<Shared>) {
                 (uid, tunnel, found)
             });
         }
+        if news {
+            // Where thousands come at once, they are looked through together.
+            sleep(TOGETHER).await;
+        }
+        let next = turns.queue.first().map(|(due, _)| *due);
+        let due = async {
+            match next {
+                Some(next) => sleep_until(next).await,
+                None => std::future::pending().await,
+            }
+        };
+        news = tokio::select! {
+            Some(Ok((uid, tunnel, found))) = running.join_next() => {
+                turns.settle(shared, &uid, &tunnel, found);
+                false
+            }
+            _ = sessions.changed() => true,
+            _ = changes.changed() => true,
+            () = due => false,
+        };
     }
 }
 

@@ -21,6 +21,7 @@ use super::carrier::send;
 use super::fault::TunnelFault;
 use super::names::Tunnel;
 use super::outbound::Outbound;
+use super::visit::lets_in;
 use crate::backend::Place;
 use crate::metrics::{Passed, Way};
 use crate::shared::Shared;
@@ -72,7 +73,7 @@ pub(crate) async fn pass_on(shared: &Arc<Shared>, tunnel: &Arc<Tunnel>, visitor:
         biased;
         () = shared.lifeline.cut.cancelled() => End::Broken,
         ended = async {
-            match (asked, admit(tunnel, address)) {
+            match (asked, lets_in(tunnel, Some(address))) {
                 (Some(asked), _) => End::Asked(asked),
                 (None, Err(fault)) => End::Refused(fault),
                 (None, Ok(())) => carry(shared, tunnel, BytesIn::new(seen, read), &mut write).await,
@@ -82,19 +83,6 @@ pub(crate) async fn pass_on(shared: &Arc<Shared>, tunnel: &Arc<Tunnel>, visitor:
     };
     part(shared, tunnel, ended, write).await;
     shared.metrics.connections_open.dec();
-}
-
-fn admit(tunnel: &Tunnel, address: IpAddr) -> Result<(), TunnelFault> {
-    if !tunnel.enabled {
-        return Err(TunnelFault::Off);
-    }
-    if !tunnel.takes_from(Some(address)) {
-        return Err(TunnelFault::Address);
-    }
-    match tunnel.bucket.as_ref().map(|bucket| bucket.take()) {
-        Some(Err(seconds)) => Err(TunnelFault::Often { seconds }),
-        _ => Ok(()),
-    }
 }
 
 /// Waits until the tunnel leads elsewhere, is off, or takes nobody from there any more.

@@ -1,5 +1,6 @@
 //! A visitor's request: who may come, which connector takes it, and the answer back, all of it streamed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -45,9 +46,6 @@ pub(crate) async fn visit(
         return Err(Fault::UntrustedPeer);
     }
     let tunnel = tunnel.ok_or(TunnelFault::Nothing)?;
-    if !tunnel.enabled {
-        return Err(TunnelFault::Off.into());
-    }
     let principal = admit(connection, tunnel, config, &origin, &request).await?;
     carry(connection, tunnel, config, &origin, request, principal.as_deref()).await
 }
@@ -93,6 +91,20 @@ async fn carry(
     answer(response, place, upgrade, connection)
 }
 
+/// What every tunnel asks of a visitor, whatever is spoken: that it is on, where the visitor comes from, and how often.
+pub(super) fn lets_in(tunnel: &Tunnel, address: Option<IpAddr>) -> Result<(), TunnelFault> {
+    if !tunnel.enabled {
+        return Err(TunnelFault::Off);
+    }
+    if !tunnel.takes_from(address) {
+        return Err(TunnelFault::Address);
+    }
+    match tunnel.bucket.as_ref().map(|bucket| bucket.take()) {
+        Some(Err(seconds)) => Err(TunnelFault::Often { seconds }),
+        _ => Ok(()),
+    }
+}
+
 /// Whether the visitor may come in; who it is, where that matters.
 async fn admit(
     connection: &Arc<Connection>,
@@ -102,12 +114,7 @@ async fn admit(
     request: &Request<Incoming>,
 ) -> Result<Option<Arc<Principal>>, Fault> {
     let address = origin.address.to_str().ok().and_then(|text| text.parse().ok());
-    if !tunnel.takes_from(address) {
-        return Err(TunnelFault::Address.into());
-    }
-    if let Some(Err(seconds)) = tunnel.bucket.as_ref().map(|bucket| bucket.take()) {
-        return Err(TunnelFault::Often { seconds }.into());
-    }
+    lets_in(tunnel, address)?;
     let principal = match tunnel.auth {
         Auth::None => None,
         Auth::Required | Auth::Optional => Some(identify(connection, request, config).await?),

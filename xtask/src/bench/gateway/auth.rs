@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::doors::{bulky_backend, ports, started};
+use super::doors::{bulky_backend, credentials, ports, started};
 use super::folder::Folder;
 use super::processors::Processors;
 use super::server::Server;
@@ -66,10 +66,7 @@ impl Door {
     fn opened(gateway: &Path, caller: PathBuf) -> Result<Self> {
         let (processors, folder) = (Processors::divided()?, Folder::made()?);
         let [address, inside, _] = ports()?;
-        let port = inside.port().to_string();
-        let mut credentials = Command::new(&caller);
-        credentials.arg("credentials").arg(folder.path()).args(["--backend", &port, "--oidc"]);
-        command::run(&mut credentials)?;
+        credentials(&caller, &folder, inside, &["--oidc"])?;
         let backend = bulky_backend(&folder, &processors.others, inside)?;
         let running = started(&folder, &processors.door, gateway, address)?;
         let mut opened = Self { gateway: running, backend, address, caller, processors, folder };

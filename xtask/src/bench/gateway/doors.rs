@@ -50,25 +50,30 @@ const BULKY: &str = "
 const BULK: &str = "bulk";
 const BULK_BYTES: u64 = 2_000_000_000;
 
-/// The same door as ours. The user is a constant here, where ours looks for it among the Gateway's clients.
-const PEER: &str = "
+/// Ends callers' TLS, and passes what they ask for on to the backend.
+const TLS_END: &str = "
   upstream backend { server 127.0.0.1:BACKEND; keepalive 512; keepalive_requests 1000000000; }
   server {
     listen 127.0.0.1:PORT ssl backlog=4096;
     ssl_certificate PREFIX/server/tls.crt; ssl_certificate_key PREFIX/server/tls.key; ssl_protocols TLSv1.3;
-    ssl_client_certificate PREFIX/server/ca.crt; ssl_verify_client on; ssl_verify_depth 1;
+    CLIENTS
     location / {
       proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection '';
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $scheme;
       proxy_set_header X-Forwarded-Host $host;
-      proxy_set_header X-Portcullis-User 'ci@shop';
-      proxy_set_header X-Portcullis-Roles 'user';
+      IDENTITY
     }
   }
 }
 ";
+/// Whom the same door as ours lets in.
+const CLIENTS: &str =
+    "ssl_client_certificate PREFIX/server/ca.crt; ssl_verify_client on; ssl_verify_depth 1;";
+/// Whom it says that they are: a constant here, where ours looks for it among the Gateway's clients.
+const IDENTITY: &str =
+    "proxy_set_header X-Portcullis-User 'ci@shop'; proxy_set_header X-Portcullis-Roles 'user';";
 
 /// Ends all of them when dropped.
 pub(super) struct Doors {
@@ -87,10 +92,10 @@ impl Doors {
         let folder = Folder::made()?;
         let [ours, peer, inside] = ports()?;
         let port = inside.port().to_string();
-        command::run(Command::new(&caller).arg("credentials").arg(folder.path()).args(["--backend", &port]))?;
+        credentials(&caller, &folder, inside, &[])?;
         let backend = nginx(&folder, &processors.others, "backend", &BACKEND.replace("PORT", &port))?;
-        let text = PEER.replace("PORT", &peer.port().to_string()).replace("BACKEND", &port);
-        let peer_runs = nginx(&folder, &processors.door, "peer", &text)?;
+        let text = TLS_END.replace("CLIENTS", CLIENTS).replace("IDENTITY", IDENTITY);
+        let peer_runs = tls_end(&folder, &processors.door, "peer", &text, [peer, inside])?;
         let ours_runs = started(&folder, &processors.door, gateway, ours)?;
         let mut doors =
             Self { ours: (ours_runs, ours), peer: (peer_runs, peer), backend, caller, processors, folder };
@@ -133,6 +138,41 @@ impl Doors {
     fn check(&mut self) -> Result<()> {
         [&mut self.ours.0, &mut self.peer.0, &mut self.backend].into_iter().try_for_each(Server::check)
     }
+}
+
+/// Certificates and a snapshot with this backend, as the Gateway's operator would have written them; more arguments come
+/// last.
+pub(in crate::bench) fn credentials(
+    caller: &Path,
+    folder: &Folder,
+    backend: SocketAddr,
+    more: &[&str],
+) -> Result<()> {
+    let mut credentials = Command::new(caller);
+    credentials.arg("credentials").arg(folder.path()).args(["--backend", &backend.port().to_string()]);
+    command::run(credentials.args(more))
+}
+
+/// nginx that ends the TLS of whoever comes, at the first address, and asks the second one.
+pub(in crate::bench) fn open_tls_end(
+    folder: &Folder,
+    processors: &str,
+    name: &str,
+    addresses: [SocketAddr; 2],
+) -> Result<Server> {
+    let text = TLS_END.replace("CLIENTS", "").replace("IDENTITY", "");
+    tls_end(folder, processors, name, &text, addresses)
+}
+
+fn tls_end(
+    folder: &Folder,
+    processors: &str,
+    name: &str,
+    text: &str,
+    [address, backend]: [SocketAddr; 2],
+) -> Result<Server> {
+    let text = text.replace("PORT", &address.port().to_string());
+    nginx(folder, processors, name, &text.replace("BACKEND", &backend.port().to_string()))
 }
 
 /// A backend that has something to download too, at `/bulk`.

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::Way;
 use super::peers::Peer;
-use crate::bench::gateway::doors::{bulky_backend, nginx, ports, started};
+use crate::bench::gateway::doors::{bulky_backend, credentials, open_tls_end, ports, started};
 use crate::bench::gateway::folder::Folder;
 use crate::bench::gateway::processors::Processors;
 use crate::bench::gateway::server::Server;
@@ -26,23 +26,6 @@ const DOOR: &str = "door.shop.svc";
 const IDLE: &str = "10000";
 /// The long line: 50 ms each way, 100 Mbit/s.
 const LINE: [&str; 4] = ["--milliseconds", "50", "--rate", "12500000"];
-
-/// Ends the visitors' TLS, and passes what they ask for on to the backend.
-pub(super) const TLS_END: &str = "
-  upstream backend { server 127.0.0.1:BACKEND; keepalive 512; keepalive_requests 1000000000; }
-  server {
-    listen 127.0.0.1:PORT ssl backlog=4096;
-    ssl_certificate PREFIX/server/tls.crt; ssl_certificate_key PREFIX/server/tls.key; ssl_protocols TLSv1.3;
-    location / {
-      proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection '';
-      proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Forwarded-Host $host;
-    }
-  }
-}
-";
 
 /// Ends all of them when dropped.
 pub(super) struct Ours {
@@ -67,8 +50,8 @@ impl Ours {
     pub(super) fn opened(programs: &Path, caller: PathBuf, processors: &Processors) -> Result<Self> {
         let (folder, hall_folder) = (Folder::made()?, Folder::made()?);
         let [address, backend_address, hall, line_in, line_to_nginx, nginx_address] = ports()?;
-        credentials(&caller, &folder, backend_address, "2")?;
-        credentials(&caller, &hall_folder, backend_address, IDLE)?;
+        credentials(&caller, &folder, backend_address, &["--tunnels", "2"])?;
+        credentials(&caller, &hall_folder, backend_address, &["--tunnels", IDLE])?;
         let backend = bulky_backend(&folder, &processors.others, backend_address)?;
         let program = programs.join("portcullis-gateway");
         let gateway = started(&folder, &processors.door, &program, address)?;
@@ -87,13 +70,10 @@ impl Ours {
             let arguments: Vec<_> = ends.iter().chain(&LINE).map(OsStr::new).collect();
             Server::started(&processors.others, &caller, &arguments, &folder.path().join(name))
         };
-        let far_end = TLS_END
-            .replace("PORT", &nginx_address.port().to_string())
-            .replace("BACKEND", &backend_address.port().to_string());
         let far = [
             line("line.log", line_in, address)?,
             connector("t1", line_in)?,
-            nginx(&folder, &processors.door, "far", &far_end)?,
+            open_tls_end(&folder, &processors.door, "far", [nginx_address, backend_address])?,
             line("line-to-nginx.log", line_to_nginx, nginx_address)?,
         ];
         let near = connector("t0", address)?;
@@ -189,10 +169,4 @@ fn processes(call: &mut Command, way: &Way) {
     for pid in &way.pids {
         call.args(["--pid", &pid.to_string()]);
     }
-}
-
-fn credentials(caller: &Path, folder: &Folder, backend: SocketAddr, tunnels: &str) -> Result<()> {
-    let mut credentials = Command::new(caller);
-    credentials.arg("credentials").arg(folder.path());
-    command::run(credentials.args(["--backend", &backend.port().to_string(), "--tunnels", tunnels]))
 }

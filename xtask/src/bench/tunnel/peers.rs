@@ -9,8 +9,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::Way;
-use super::ours::TLS_END;
-use crate::bench::gateway::doors::{nginx, ports};
+use crate::bench::gateway::doors::{open_tls_end, ports};
 use crate::bench::gateway::folder::Folder;
 use crate::bench::gateway::processors::Processors;
 use crate::bench::gateway::server::Server;
@@ -146,10 +145,7 @@ impl Start<'_> {
 
     /// nginx at the end of a tunnel, or without one.
     fn tls_end(&self, name: &str, address: SocketAddr) -> Result<Server> {
-        let text = TLS_END
-            .replace("PORT", &address.port().to_string())
-            .replace("BACKEND", &self.backend.port().to_string());
-        nginx(self.folder, self.door, name, &text)
+        open_tls_end(self.folder, self.door, name, [address, self.backend])
     }
 
     fn file(&self, name: &str, text: &str) -> Result<PathBuf> {
