@@ -291,14 +291,17 @@ fn age(probe: &Probe, now: Timestamp) -> i64 {
 
 fn ready(accepted: &snapshot::Tunnel, verdicts: &[Verdict]) -> Verdict {
     let kind = ConditionType::Ready;
-    if !accepted.enabled {
+    let cause = verdicts.iter().find(|verdict| verdict.holds != Some(true));
+    // That it is off is told once the replicas know: until then they answer as before.
+    let is_known = cause.is_none_or(|cause| !matches!(cause.kind, ConditionType::Accepted | ConditionType::Programmed));
+    if !accepted.enabled && is_known {
         return Verdict::no(
             kind,
             Reason::Disabled,
             "spec.enabled is false: visitors are told that it is switched off",
         );
     }
-    match verdicts.iter().find(|verdict| verdict.holds != Some(true)) {
+    match cause {
         Some(cause) => Verdict::no(kind, cause.reason, cause.message.clone()),
         None => Verdict::yes(kind, Reason::Ready, "Visitors are answered"),
     }

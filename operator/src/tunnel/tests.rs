@@ -352,4 +352,8 @@ fn what_is_off_is_not_ready_and_keeps_its_name() {
     let status = told(&web, &observed(&web, None));
     assert_eq!(conditions(&status)[3..], ["Reachable Unknown Disabled", "Ready False Disabled"]);
     assert_eq!(status.hostnames, ["web.t.example.com"]);
+    // Visitors are told so by replicas, which have to know it first.
+    let mut untold = observed(&web, None);
+    untold.replicas[0].1 = false;
+    assert_eq!(conditions(&told(&web, &untold))[4], "Ready False GatewayNotProgrammed");
 }

@@ -1,5 +1,7 @@
 //! Creating a Tunnel: once for each user, endpoint and connector, however often it is asked for.
 
+use std::sync::Arc;
+
 use kube::ResourceExt as _;
 use portcullis_api::{Gateway, Tunnel, Tunnels};
 use portcullis_contract::endpoint::Endpoint;
@@ -33,12 +35,13 @@ pub(super) async fn create(
     let turn = rights.desk.ctx.control.turn(rights.gateway);
     let _turn = in_time(turn.lock()).await?;
     let there = rights.desk.ctx.world.tunnels_of(rights.gateway);
-    if let Some(tunnel) = there.iter().find(|it| is_same(rights, it, &namespace, request)) {
+    let names = candidates(rights, request);
+    if let Some(tunnel) = first_of(&names, there.iter().filter(|it| is_same(rights, it, &namespace, request))) {
         return Ok(CreateTunnelResponse { tunnel: Some(told::tunnel(tunnel)), created: false });
     }
     let (gateway, tunnels) = rights.gateway()?;
     has_room(rights, &gateway, &tunnels, there.iter().filter(|it| rights.caller.created(it)).count())?;
-    for name in candidates(rights, request) {
+    for name in names {
         let key = Key::new(&namespace, name);
         let written = told::created(&key, rights.gateway, &rights.caller.user, request);
         match rights.desk.ctx.writer.create_tunnel(&key, &written).await {
@@ -64,6 +67,16 @@ pub(super) async fn create(
         }
     }
     refused(Code::Aborted, "no free name was found: write one")
+}
+
+/// Of several that are the same but for the names that they were given, the one that such a request creates; otherwise the
+/// oldest.
+fn first_of<'a>(names: &[String], same: impl Iterator<Item = &'a Arc<Tunnel>>) -> Option<&'a Arc<Tunnel>> {
+    same.min_by_key(|tunnel| {
+        let name = tunnel.name_any();
+        let attempt = names.iter().position(|it| *it == name).unwrap_or(names.len());
+        (attempt, tunnel.creation_timestamp(), name)
+    })
 }
 
 /// Whether a Tunnel is what this very request has created.
