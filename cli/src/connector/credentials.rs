@@ -58,16 +58,16 @@ impl Credentials {
     }
 }
 
-pub(super) fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
+pub(crate) fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
 }
 
-pub(super) fn public_roots() -> RootCertStore {
+pub(crate) fn public_roots() -> RootCertStore {
     RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
-pub(super) async fn roots(path: &Path) -> Result<RootCertStore, Error> {
+pub(crate) async fn roots(path: &Path) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
     for root in certificates(path).await? {
         store.add(root)?;
