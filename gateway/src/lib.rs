@@ -31,6 +31,7 @@ mod metrics;
 mod options;
 mod peer;
 mod route;
+mod rounds;
 mod running;
 mod service;
 mod shared;
