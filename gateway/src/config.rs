@@ -232,7 +232,11 @@ fn oidc(
         issuer: outside.issuers.start(&oidc.issuer, Purpose::Access, previous)?,
         client_id: oidc.client_id,
         scopes: oidc.scopes,
-        revoked_subjects: oidc.revoked_subjects.into_iter().map(|it| (it.subject, it.issued_before)).collect(),
+        revoked_subjects: oidc
+            .revoked_subjects
+            .into_iter()
+            .map(|it| (it.subject, it.issued_before))
+            .collect(),
     }))
 }
 

@@ -83,7 +83,10 @@ pub(crate) fn decide(evidence: &Evidence<'_>, config: &Config, now: i64) -> Resu
     {
         return deny(
             DenialReason::Token(TokenFault::Revoked),
-            format!("the bearer token of {} was issued before spec.oidc.revokedSubjects allows", bearer.subject),
+            format!(
+                "the bearer token of {} was issued before spec.oidc.revokedSubjects allows",
+                bearer.subject
+            ),
         );
     }
     let proof = match (certified.is_some(), edge.is_some(), bearer.is_some()) {

@@ -58,10 +58,11 @@ pub fn revocations(
         Content::Bundle(bundle) => bundle.leaf.as_ref().ok(),
         _ => None,
     }) {
-        if let Some(client) = client_of(&bundle.uris)
-            && is_gone(client)
+        let not_after = moment::text(bundle.not_after);
+        if let Some(client) = client_of(&bundle.uris).filter(|client| is_gone(client))
+            && is_still_valid(&not_after, at)
         {
-            revoke(client, &bundle.serial, moment::text(bundle.not_after));
+            revoke(client, &bundle.serial, not_after);
         }
     }
     found.into_values().collect()
@@ -89,3 +90,6 @@ pub fn is_still_valid(not_after: &str, now: Timestamp) -> bool {
 fn client_of(uris: &[String]) -> Option<&str> {
     uris.iter().find_map(|uri| uri.rsplit_once("/client/").map(|(_, client)| client))
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,8 @@ pub(super) fn bundle(
 ) -> Result<Bundle, Error> {
     let name = names::connector(&tunnel.name);
     let profile = profile(gateway, tunnel, settings);
-    let issued = Issuer { authority, now, mint }.bundle(observed.bundle(&tunnel.name), &profile, &BTreeSet::new())?;
+    let issued =
+        Issuer { authority, now, mint }.bundle(observed.bundle(&tunnel.name), &profile, &BTreeSet::new())?;
     let note = issued.reason.map(|reason| format!("connector's bundle {name} issued: {reason}"));
     Ok(Bundle {
         name,
