@@ -20,7 +20,7 @@ use super::news::News;
 use super::serve::Link;
 use super::services::Services;
 use super::settings::Settings;
-use super::transport::Transport;
+use crate::line::Transport;
 
 /// How long a connection must have held for the next failure to be the first one.
 const HELD: Duration = Duration::from_secs(5);

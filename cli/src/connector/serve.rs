@@ -19,8 +19,8 @@ use super::answer::answer;
 use super::body::InFlight;
 use super::news::Teller;
 use super::services::{Served, Services};
-use super::transport::Transport;
 use super::upstream::Upstream;
+use crate::line::Transport;
 
 /// What the requests of one connection have in common.
 pub(super) struct Link {
