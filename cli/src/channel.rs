@@ -11,7 +11,8 @@
 
 mod access;
 mod connect;
-pub(crate) mod failed;
+mod failed;
+mod get;
 mod noticed;
 mod service;
 mod token;
@@ -23,8 +24,9 @@ use tonic::transport::Endpoint;
 use tonic::{Response, Status};
 
 pub use access::Access;
+pub use get::{Document, NoDocument, get, read};
 pub use service::Service;
-pub use token::{Anonymous, Stored, Token, TokenSource};
+pub use token::{Anonymous, Held, Stored, Token, TokenSource};
 
 use crate::failure::{Exit, Failure};
 use crate::gateways::Resolved;

@@ -5,9 +5,10 @@ use std::env;
 use std::sync::Arc;
 
 use crate::channel::{Access, Anonymous, Channel, Stored, TokenSource};
+use crate::clock;
 use crate::failure::{Exit, Failure};
-use crate::gateways::{Given, Known, Resolved, resolve};
-use crate::options::Target;
+use crate::gateways::{Given, Known, Resolved, certificate, resolve};
+use crate::options::{Kube, Target};
 use crate::say::Say;
 use crate::store::{Bundle, Store};
 
@@ -18,16 +19,15 @@ pub struct Context {
     pub say: Say,
     /// The configuration directory.
     pub store: Store,
+    /// Which cluster.
+    pub kube: Kube,
     target: Target,
 }
 
 impl Context {
     /// As the command line and the environment say.
-    ///
-    /// # Errors
-    /// Where there is no configuration directory.
-    pub fn new(target: Target, say: Say) -> Result<Self, Failure> {
-        Ok(Self { say, store: Store::from_environment()?, target })
+    pub fn new(target: Target, kube: Kube, say: Say) -> Self {
+        Self { say, store: Store::from_environment(), kube, target }
     }
 
     /// The gateway that the command means.
@@ -72,13 +72,22 @@ impl Context {
             ),
             None => (Bundle::default(), Arc::new(Anonymous)),
         };
+        let end = bundle.identity.as_ref().and_then(|(chain, _)| certificate::ends(chain));
+        if let Some(warning) = end.and_then(|end| certificate::warning(&gateway.title(), end, clock::now())) {
+            self.say.warn(warning);
+        }
+        Ok(self.shown_with(gateway, bundle, tokens))
+    }
+
+    /// The same, with what is not stored yet.
+    pub fn shown_with(&self, gateway: &Resolved, bundle: Bundle, tokens: Arc<dyn TokenSource>) -> Access {
         if self.is_insecure() {
             self.say.warn(format!(
                 "whoever answers at {} is believed to be the gateway: its certificate is not looked at",
                 gateway.endpoint
             ));
         }
-        Ok(Access::new(bundle, tokens, self.is_insecure(), self.say.timeout()))
+        Access::new(bundle, tokens, self.is_insecure(), self.say.timeout())
     }
 
     /// A connection to a gateway, with what is stored for it.

@@ -1,6 +1,7 @@
 //! Every argument of the command, in one place.
 
 mod gateway;
+mod kube;
 mod tunnel_run;
 
 use clap::{Args, Parser, Subcommand};
@@ -10,7 +11,8 @@ use http::Uri;
 use crate::gateways::Asked;
 use crate::say::Manners;
 
-pub use gateway::{Gateway, Select};
+pub use gateway::{Add, Export, Form, Gateway, Import, Remove, Select};
+pub use kube::Kube;
 pub use tunnel_run::{LogFormat, TunnelRun};
 
 /// Reach the gateways of Portcullis, and put services behind them.
@@ -20,6 +22,9 @@ pub struct Options {
     /// Which gateway.
     #[command(flatten)]
     pub target: Target,
+    /// Which cluster.
+    #[command(flatten)]
+    pub kube: Kube,
     /// How it is printed.
     #[command(flatten)]
     pub manners: Manners,

@@ -30,7 +30,7 @@ pub(super) fn to_connect(gateway: &Resolved, error: &(dyn StdError + 'static), n
 }
 
 /// No connection, and why.
-pub(crate) fn connection(gateway: &Resolved, error: &line::Error) -> Failure {
+fn connection(gateway: &Resolved, error: &line::Error) -> Failure {
     if let Some(error) = error.tls() {
         return tls(gateway, error);
     }
@@ -62,7 +62,7 @@ fn unreachable(gateway: &Resolved, reason: &str) -> Failure {
 }
 
 /// What TLS says.
-pub(crate) fn tls(gateway: &Resolved, error: &rustls::Error) -> Failure {
+pub(super) fn tls(gateway: &Resolved, error: &rustls::Error) -> Failure {
     use AlertDescription as Alert;
     let title = gateway.title();
     match error {
