@@ -293,7 +293,8 @@ fn ready(accepted: &snapshot::Tunnel, verdicts: &[Verdict]) -> Verdict {
     let kind = ConditionType::Ready;
     let cause = verdicts.iter().find(|verdict| verdict.holds != Some(true));
     // That it is off is told once the replicas know: until then they answer as before.
-    let is_known = cause.is_none_or(|cause| !matches!(cause.kind, ConditionType::Accepted | ConditionType::Programmed));
+    let is_known =
+        cause.is_none_or(|cause| !matches!(cause.kind, ConditionType::Accepted | ConditionType::Programmed));
     if !accepted.enabled && is_known {
         return Verdict::no(
             kind,
