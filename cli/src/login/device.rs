@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oauth2::{DeviceAuthorizationUrl, StandardDeviceAuthorizationResponse};
+use oauth2::{DeviceAuthorizationUrl, PkceCodeChallenge, StandardDeviceAuthorizationResponse};
 
 use super::discover::Provider;
 use super::error::Error;
@@ -38,7 +38,13 @@ pub(super) async fn login_with<W: Future<Output = ()>>(
     let client = grant::client(provider, &ask.client_id, None)?.set_device_authorization_url(
         DeviceAuthorizationUrl::new(place.clone()).map_err(|error| web::malformed(&place, &error))?,
     );
-    let mut request = client.exchange_device_code().add_scopes(grant::scopes(ask, true));
+    // No standard asks for it here; Keycloak does, of clients that must use PKCE. Others leave aside what they do not know.
+    let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+    let mut request = client
+        .exchange_device_code()
+        .add_scopes(grant::scopes(ask, true))
+        .add_extra_param("code_challenge", challenge.as_str())
+        .add_extra_param("code_challenge_method", challenge.method().as_str());
     if !ask.audience.is_empty() {
         request = request.add_extra_param("audience", ask.audience.as_str());
     }
@@ -52,7 +58,11 @@ pub(super) async fn login_with<W: Future<Output = ()>>(
         direct: direct.as_deref(),
         seconds: lasts.as_secs(),
     });
-    let granted = client.exchange_device_access_token(&details).request_async(web, wait, Some(lasts)).await;
+    let granted = client
+        .exchange_device_access_token(&details)
+        .add_extra_param("code_verifier", verifier.secret())
+        .request_async(web, wait, Some(lasts))
+        .await;
     let granted = granted.map_err(|error| ended(provider, lasts, error))?;
     grant::accept(web, provider, ask, &granted, None).await
 }

@@ -49,9 +49,7 @@ pub enum Error {
         reason: String,
     },
     /// The provider calls itself otherwise.
-    #[error(
-        "the provider at {asked} calls itself {found}: the issuer of the gateway must be written exactly so (spec.oidc.issuer)"
-    )]
+    #[error("the provider at {asked} calls itself {found}")]
     Issuer {
         /// The issuer that was asked.
         asked: String,
@@ -95,13 +93,13 @@ pub enum Error {
         reason: String,
     },
     /// Nobody came back.
-    #[error("nobody logged in within {minutes} minutes: run the command again, and finish in the browser")]
+    #[error("nobody logged in within {minutes} minutes")]
     TooLate {
         /// How long it was waited for.
         minutes: u64,
     },
     /// Half of what a machine needs.
-    #[error("{set} is set and {missing} is not: set both to log in as a machine, or neither")]
+    #[error("{set} is set and {missing} is not")]
     HalfMachine {
         /// The variable that is set.
         set: &'static str,
@@ -109,7 +107,7 @@ pub enum Error {
         missing: &'static str,
     },
     /// The refresh token, or what stands in for it, is good no more.
-    #[error("the login of {account} has ended ({reason}): run `portcullis gateway login`")]
+    #[error("the login of {account} has ended: {reason}")]
     LoginAgain {
         /// Who it was.
         account: String,
@@ -117,10 +115,10 @@ pub enum Error {
         reason: String,
     },
     /// Nobody is logged in.
-    #[error("nobody is logged in: run `portcullis gateway login`")]
+    #[error("nobody is logged in")]
     NotLoggedIn,
     /// The one-time code of the edge's way was not taken.
-    #[error("the gateway did not take the one-time code ({said}): run the command again")]
+    #[error("the gateway did not take the one-time code: {said}")]
     Code {
         /// Its words.
         said: String,
@@ -157,6 +155,28 @@ pub enum Kind {
 }
 
 impl Error {
+    /// What to do about it, where there is something.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { reason, .. } if reason.contains("UnknownIssuer") => Some(
+                "give the authority that signed its certificate: `portcullis gateway login --issuer-ca FILE` for a provider",
+            ),
+            Self::Issuer { .. } => {
+                Some("the Gateway's spec.oidc.issuer must be written exactly as the provider calls itself")
+            }
+            Self::NoProvider { .. } => {
+                Some("its clients show certificates: `portcullis gateway info` says which is stored")
+            }
+            Self::Lacks { .. } => Some("another way may do: with or without --no-browser, or as a machine"),
+            Self::TooLate { .. } | Self::Code { .. } => {
+                Some("run the command again, and finish in the browser")
+            }
+            Self::HalfMachine { .. } => Some("set both to log in as a machine, or neither"),
+            Self::LoginAgain { .. } | Self::NotLoggedIn => Some("run `portcullis gateway login`"),
+            _ => None,
+        }
+    }
+
     /// Which sort of trouble it is.
     pub fn kind(&self) -> Kind {
         match self {

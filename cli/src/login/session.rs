@@ -20,13 +20,16 @@ use super::web::Web;
 /// Anything that can go wrong with files.
 type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
+/// What is held while tokens are renewed.
+type Held = Box<dyn Any + Send>;
+
 /// Where the tokens of one gateway are kept. Its functions may block.
 pub trait Keeper: Send + Sync + 'static {
     /// Waits until no other process holds the lock, and holds it until what it returns is dropped.
     ///
     /// # Errors
     /// Where there can be no lock.
-    fn lock(&self) -> Result<Box<dyn Any + Send>, Trouble>;
+    fn lock(&self) -> Result<Held, Trouble>;
 
     /// What is kept.
     ///
@@ -34,11 +37,11 @@ pub trait Keeper: Send + Sync + 'static {
     /// Where it cannot be read.
     fn read(&self) -> Result<Option<Tokens>, Trouble>;
 
-    /// Keeps this instead.
+    /// Keeps this instead, under the lock that is held.
     ///
     /// # Errors
     /// Where it cannot be written; what was kept is still there then.
-    fn write(&self, tokens: &Tokens) -> Result<(), Trouble>;
+    fn write(&self, held: &dyn Any, tokens: &Tokens) -> Result<(), Trouble>;
 }
 
 /// Hands out access tokens.
@@ -85,23 +88,38 @@ impl Session {
         if let Some(tokens) = kept.filter(good) {
             return Ok(held.insert(tokens).access_token.clone());
         }
-        let _lock = self.kept("wait for other commands", <dyn Keeper>::lock).await?;
+        let lock = match self.kept("wait for other commands", <dyn Keeper>::lock).await {
+            Ok(lock) => Some(lock),
+            // A machine logs in anew where nothing can be kept.
+            Err(_) if self.machine.is_some() => None,
+            Err(error) => return Err(error),
+        };
         // Another process may have renewed it while this one waited.
         let kept = self.kept("read the tokens", <dyn Keeper>::read).await?;
         let renewed = match kept {
             Some(tokens) if good(&tokens) => tokens,
-            Some(tokens) => match self.renew(&tokens).await {
-                Ok(renewed) => self.keep(renewed).await?,
+            Some(tokens) => match self.renewed(lock, &tokens).await {
+                Ok(renewed) => renewed,
                 // It holds for the rest of its last minute; the next call tries again.
                 Err(error) if tokens.holds(self.web.now()) && fits(&tokens) && !is_final(&error) => tokens,
                 Err(error) => return Err(error),
             },
             None => {
                 let machine = self.machine.as_ref().ok_or(Error::NotLoggedIn)?;
-                self.keep(self.again(machine).await?).await?
+                self.keep(lock, self.again(machine).await?).await?
             }
         };
         Ok(held.insert(renewed).access_token.clone())
+    }
+
+    async fn renewed(&self, lock: Option<Held>, tokens: &Tokens) -> Result<Tokens, Error> {
+        // A provider takes a refresh token once. It is asked when what comes of it can be kept.
+        let lock = match lock {
+            Some(lock) if self.machine.is_none() => Some(self.write(lock, tokens.clone()).await?),
+            lock => lock,
+        };
+        let renewed = self.renew(tokens).await?;
+        self.keep(lock, renewed).await
     }
 
     async fn again(&self, machine: &Machine) -> Result<Tokens, Error> {
@@ -159,10 +177,19 @@ impl Session {
         Ok(renewed)
     }
 
-    async fn keep(&self, tokens: Tokens) -> Result<Tokens, Error> {
-        let kept = tokens.clone();
-        self.kept("keep the renewed tokens", move |keeper| keeper.write(&kept)).await?;
+    async fn keep(&self, lock: Option<Held>, tokens: Tokens) -> Result<Tokens, Error> {
+        if let Some(lock) = lock {
+            match self.write(lock, tokens.clone()).await {
+                Err(error) if self.machine.is_none() => return Err(error),
+                _ => {}
+            }
+        }
         Ok(tokens)
+    }
+
+    async fn write(&self, lock: Held, tokens: Tokens) -> Result<Held, Error> {
+        let written = move |keeper: &dyn Keeper| keeper.write(&*lock, &tokens).map(|()| lock);
+        self.kept("keep the renewed tokens", written).await
     }
 
     /// Does something with files where waiting for them stops nobody.

@@ -152,7 +152,7 @@ async fn a_browser_that_comes_back_twice_is_told_so() {
 async fn nobody_is_waited_for_forever() {
     let mut callback = Callback::listen("s".to_owned()).await.unwrap();
     let late = callback.arrived(Duration::from_millis(1), &|_| {}).await.unwrap_err();
-    assert!(late.to_string().contains("run the command again"), "{late}");
+    assert!(late.hint().unwrap().contains("run the command again"), "{late}");
 }
 
 #[tokio::test]
@@ -320,7 +320,7 @@ async fn a_code_for_another_machine_is_asked_about_as_slowly_as_the_provider_wan
             }),
         )),
         "/token" => {
-            assert_eq!(form["device_code"], "d");
+            assert_eq!((form["device_code"].as_str(), form["code_verifier"].len()), ("d", 43));
             Some(match count.fetch_add(1, Ordering::Relaxed) {
                 0 => (400, json!({ "error": "authorization_pending" })),
                 1 => (400, json!({ "error": "slow_down" })),
@@ -347,7 +347,7 @@ async fn a_code_for_another_machine_is_asked_about_as_slowly_as_the_provider_wan
 
 #[tokio::test]
 async fn a_code_that_nobody_types_or_somebody_refuses_ends_the_login() {
-    for (error, word) in [("expired_token", "run the command again"), ("access_denied", "not allowed")] {
+    for (error, word) in [("expired_token", "nobody logged in"), ("access_denied", "not allowed")] {
         let fake = Fake::start(move |path, _| match path {
             "/device" => Some((
                 200,
@@ -386,6 +386,13 @@ async fn a_machine_shows_its_secret_to_the_provider_and_to_nobody_else() {
 /// Keeps tokens in a file, beside a lock, as a store does.
 struct Files(PathBuf);
 
+impl Files {
+    fn put(folder: &tempfile::TempDir, tokens: &Tokens) {
+        let files = Self(folder.path().to_owned());
+        files.write(&*files.lock().unwrap(), tokens).unwrap();
+    }
+}
+
 impl Keeper for Files {
     fn lock(&self) -> Result<Box<dyn Any + Send>, Box<dyn std::error::Error + Send + Sync>> {
         let file = File::create(self.0.join("lock"))?;
@@ -397,7 +404,8 @@ impl Keeper for Files {
         Ok(serde_json::from_slice(&fs::read(self.0.join("tokens"))?)?)
     }
 
-    fn write(&self, tokens: &Tokens) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    fn write(&self, held: &dyn Any, tokens: &Tokens) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        assert!(held.is::<File>(), "the lock is held");
         fs::write(self.0.join("new"), serde_json::to_vec(&Some(tokens))?)?;
         Ok(fs::rename(self.0.join("new"), self.0.join("tokens"))?)
     }
@@ -431,7 +439,7 @@ async fn rotating() -> (Fake, tempfile::TempDir, Tokens) {
         subject: "4711".to_owned(),
         account: "alice".to_owned(),
     };
-    Files(folder.path().to_owned()).write(&tokens).unwrap();
+    Files::put(&folder, &tokens);
     (fake, folder, tokens)
 }
 
@@ -462,7 +470,7 @@ async fn of_many_calls_in_several_processes_one_renews_the_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_a_gateway_refuses_is_renewed_once_for_all_who_were_refused() {
     let (fake, folder, tokens) = rotating().await;
-    Files(folder.path().to_owned()).write(&Tokens { expires_at: Some(NOW + 1000), ..tokens }).unwrap();
+    Files::put(&folder, &Tokens { expires_at: Some(NOW + 1000), ..tokens });
     let session = Arc::new(session(&fake, &folder));
     let refused = session.token().await.unwrap();
     assert_eq!(refused.expose(), "access-1");
@@ -479,12 +487,56 @@ async fn a_token_that_a_gateway_refuses_is_renewed_once_for_all_who_were_refused
 async fn a_refresh_token_that_is_good_no_more_says_to_log_in_again() {
     let (fake, folder, tokens) = rotating().await;
     let old = Tokens { refresh_token: Some("refresh-0".to_owned().into()), ..tokens };
-    Files(folder.path().to_owned()).write(&old).unwrap();
-    let error = session(&fake, &folder).token().await.unwrap_err().to_string();
-    assert!(error.contains("alice") && error.contains("portcullis gateway login"), "{error}");
-    assert!(!error.contains("refresh-0"), "{error}");
+    Files::put(&folder, &old);
+    let error = session(&fake, &folder).token().await.unwrap_err();
+    assert!(error.hint().unwrap().contains("portcullis gateway login"), "{error}");
+    let error = format!("{error} {error:?}");
+    assert!(error.contains("alice") && !error.contains("refresh-0"), "{error}");
     let kept = Files(folder.path().to_owned()).read().unwrap();
     assert_eq!(kept, Some(old), "nothing is lost");
+}
+
+/// Keeps nothing more: the disk is full.
+struct Full(Files);
+
+impl Keeper for Full {
+    fn lock(&self) -> Result<Box<dyn Any + Send>, Box<dyn std::error::Error + Send + Sync>> {
+        self.0.lock()
+    }
+
+    fn read(&self) -> Result<Option<Tokens>, Box<dyn std::error::Error + Send + Sync>> {
+        self.0.read()
+    }
+
+    fn write(&self, _: &dyn Any, _: &Tokens) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Err("the disk is full".into())
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_kept_a_refresh_token_is_not_used_up() {
+    let (fake, folder, _) = rotating().await;
+    let keeper = Full(Files(folder.path().to_owned()));
+    let session = Session::new(Arc::new(keeper), fake.web(), fake.ask(), None);
+    let error = session.token().await.unwrap_err();
+    assert!(matches!(error, Error::Kept { .. }), "{error}");
+    assert!(fake.forms("/token").is_empty());
+    assert_eq!(self::session(&fake, &folder).token().await.unwrap().expose(), "access-2", "later it is");
+}
+
+#[tokio::test]
+async fn a_machine_needs_no_disk() {
+    let fake =
+        Fake::start(|path, _| (path == "/token").then(|| granted(&json!({ "refresh_token": null })))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let machine = super::Machine { client_id: "ci".to_owned(), secret: "word".to_owned().into() };
+    let keeper = Full(Files(folder.path().to_owned()));
+    let expired = Tokens { expires_at: Some(NOW - 1), refresh_token: None, ..rotating().await.2 };
+    Files::put(&folder, &expired);
+    let session = Session::new(Arc::new(keeper), fake.web(), fake.ask(), Some(machine));
+    assert_eq!(session.token().await.unwrap().expose(), "access-1");
+    session.token().await.unwrap();
+    assert_eq!(fake.forms("/token").len(), 1, "it is held in memory");
 }
 
 #[tokio::test]
@@ -492,7 +544,7 @@ async fn while_the_provider_is_away_a_token_holds_to_its_last_second() {
     let fake = Fake::start(|_, _| Some((503, json!({ "error": "away" })))).await;
     let (_, folder, tokens) = rotating().await;
     let tokens = Tokens { issuer: fake.issuer.clone(), ..tokens };
-    Files(folder.path().to_owned()).write(&tokens).unwrap();
+    Files::put(&folder, &tokens);
     let session = session(&fake, &folder);
     assert_eq!(session.token().await.unwrap().expose(), "access-1");
     fake.clock.set(NOW + 10);
@@ -513,7 +565,7 @@ async fn a_renewed_login_of_somebody_else_is_refused() {
     let fake = Arc::new(fake);
     assert!(own.set(Arc::clone(&fake)).is_ok());
     let (_, folder, tokens) = rotating().await;
-    Files(folder.path().to_owned()).write(&Tokens { issuer: fake.issuer.clone(), ..tokens }).unwrap();
+    Files::put(&folder, &Tokens { issuer: fake.issuer.clone(), ..tokens });
     let error = session(&fake, &folder).token().await.unwrap_err().to_string();
     assert!(error.contains("mallory") && error.contains("alice"), "{error}");
 }

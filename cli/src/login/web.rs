@@ -13,13 +13,14 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
+use rustls::pki_types::ServerName;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tower::Service;
@@ -47,24 +48,30 @@ pub struct Web {
 }
 
 impl Web {
-    /// One that believes and shows what this configuration says; its ALPN names are set here.
-    pub fn new(mut tls: rustls::ClientConfig, clock: Clock) -> Self {
+    /// One that believes and shows what this configuration says; `name` is that in the other's certificate, where it is not
+    /// the URL's host.
+    ///
+    /// # Errors
+    /// Where that is none that a certificate could have.
+    pub fn new(mut tls: rustls::ClientConfig, name: Option<&str>, clock: Clock) -> Result<Self, Error> {
         let mut direct = HttpConnector::new();
         direct.enforce_http(false);
         direct.set_connect_timeout(Some(CONNECT));
         direct.set_nodelay(true);
         let route = Route { direct, proxies: Arc::new(Matcher::from_env()) };
         tls.alpn_protocols.clear();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(route);
-        Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
-            clock,
-            ahead: AtomicI64::new(UNKNOWN),
+        let mut builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        if let Some(name) = name {
+            let bare = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let named = ServerName::try_from(bare).map_err(|_| Error::Url {
+                url: name.to_owned(),
+                reason: "it is no name that a certificate could have".to_owned(),
+            })?;
+            builder = builder.with_server_name_resolver(FixedServerNameResolver::new(named));
         }
+        let connector = builder.enable_http1().wrap_connector(route);
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { client, clock, ahead: AtomicI64::new(UNKNOWN) })
     }
 
     /// This machine's time.
@@ -198,11 +205,7 @@ fn root(error: &(dyn StdError + 'static)) -> String {
     while let Some(source) = last.source() {
         last = source;
     }
-    let text = last.to_string();
-    if text.contains("UnknownIssuer") {
-        return format!("{text}: give the authority that signed its certificate");
-    }
-    text
+    last.to_string()
 }
 
 /// Straight, or through a proxy.

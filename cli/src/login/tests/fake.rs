@@ -86,7 +86,7 @@ impl Fake {
             .unwrap()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        Arc::new(Web::new(tls, self.clock.clone()))
+        Arc::new(Web::new(tls, None, self.clock.clone()).unwrap())
     }
 
     pub(super) fn ask(&self) -> Ask {
