@@ -4,7 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Tells the time in seconds since 1970-01-01T00:00:00Z.
+/// Seconds since 1970-01-01T00:00:00Z.
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads the wall clock")]
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Tells the time to what runs for longer.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     fixed: Option<Arc<AtomicI64>>,
@@ -24,13 +31,7 @@ impl Clock {
     }
 
     /// Seconds since 1970-01-01T00:00:00Z.
-    #[expect(clippy::disallowed_methods, reason = "this is the module that reads the wall clock")]
     pub fn now(&self) -> i64 {
-        match &self.fixed {
-            Some(fixed) => fixed.load(Ordering::Relaxed),
-            None => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
-        }
+        self.fixed.as_ref().map_or_else(now, |fixed| fixed.load(Ordering::Relaxed))
     }
 }

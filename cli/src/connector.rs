@@ -17,7 +17,6 @@ mod raw;
 mod serve;
 mod services;
 mod settings;
-mod transport;
 mod upstream;
 
 use std::sync::Arc;

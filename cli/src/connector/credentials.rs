@@ -2,15 +2,14 @@
 //! renewed on disk.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use portcullis_contract::files::{SERVER_CA, SERVER_CERTIFICATE, SERVER_KEY};
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::settings::Error;
+use crate::line::tls::{builder, public_roots};
 
 /// Where they are.
 #[derive(Clone, Debug)]
@@ -56,15 +55,6 @@ impl Credentials {
             .map_err(|error| Error::Pem { path: key, reason: error.to_string() })?;
         Ok(Shown { tls: builder.with_client_auth_cert(chain, key)?, token })
     }
-}
-
-pub(super) fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
-    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-}
-
-pub(super) fn public_roots() -> RootCertStore {
-    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
 pub(super) async fn roots(path: &Path) -> Result<RootCertStore, Error> {

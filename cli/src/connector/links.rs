@@ -19,7 +19,7 @@ use super::dial::{DialError, Dialer};
 use super::serve::Link;
 use super::services::Services;
 use super::settings::Settings;
-use super::transport::Transport;
+use crate::line::Transport;
 
 /// How long a connection must have held for the next failure to be the first one.
 const HELD: Duration = Duration::from_secs(5);

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::answer::answer;
 use super::body::InFlight;
 use super::services::{Served, Services};
-use super::transport::Transport;
 use super::upstream::Upstream;
+use crate::line::Transport;
 
 /// What the requests of one connection have in common.
 pub(super) struct Link {

@@ -73,18 +73,18 @@ pub enum Error {
 }
 
 impl Settings {
-    /// Reads what the arguments name.
+    /// Reads what the arguments name, for this gateway.
     ///
     /// # Errors
     /// Where a file cannot be read, or is not what it should be.
-    pub async fn read(run: &TunnelRun) -> Result<Self, Error> {
+    pub async fn read(run: &TunnelRun, gateway: Uri) -> Result<Self, Error> {
         let (namespace, name) = run.tunnel.clone();
         let endpoints = run.endpoints.iter().map(Endpoint::to_string).collect();
         let credentials = Credentials { folder: run.credentials.clone(), token_file: run.token_file.clone() };
         // What is wrong with it now is said now.
         credentials.read().await?;
         Ok(Self {
-            gateway: run.gateway.clone(),
+            gateway,
             server_name: run.server_name.clone(),
             id: id(),
             credentials,

@@ -1,0 +1,104 @@
+//! Who has a token that is good now.
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use http::HeaderValue;
+
+use crate::failure::{Exit, Failure};
+use crate::store::{Item, Name, Place, Store};
+
+/// A bearer token. It is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// A token. None where the text is empty.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
+    /// The token itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The value of a field, which logs leave out.
+    pub(super) fn value(&self, before: &str) -> Result<HeaderValue, Failure> {
+        let mut value = HeaderValue::try_from(format!("{before}{}", self.0)).map_err(|_| {
+            Failure::new(Exit::Denied, "the stored token is none that a header could carry")
+                .hint("run `portcullis gateway login`")
+        })?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Who has a token that is good now: it is asked before every call and before every connection, and renews what ends.
+pub trait TokenSource: Send + Sync + fmt::Debug {
+    /// The token of an OpenID provider, sent as a bearer token. None where nobody is logged in.
+    fn bearer(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>>;
+
+    /// The token of an identity-aware edge. None where nobody is logged in.
+    fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>>;
+}
+
+/// No token at all.
+#[derive(Clone, Copy, Debug)]
+pub struct Anonymous;
+
+impl TokenSource for Anonymous {
+    fn bearer(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+/// What is stored, as it is stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    store: Store,
+    place: Place,
+    name: Name,
+}
+
+impl Stored {
+    /// Of this gateway.
+    pub fn new(store: &Store, place: Place, name: &Name) -> Self {
+        Self { store: store.clone(), place, name: name.clone() }
+    }
+
+    fn item(&self, item: Item) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.store.item(self.place, &self.name, item)?)
+    }
+}
+
+impl TokenSource for Stored {
+    fn bearer(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
+        Box::pin(async {
+            let Some(bytes) = self.item(Item::OidcToken)? else { return Ok(None) };
+            let kept: serde_json::Value = serde_json::from_slice(&bytes).map_err(|_| {
+                Failure::new(Exit::Denied, "the stored token is not what `portcullis` writes")
+                    .hint("run `portcullis gateway login`")
+            })?;
+            Ok(kept.get("access_token").and_then(|it| it.as_str()).and_then(Token::new))
+        })
+    }
+
+    fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
+        Box::pin(async {
+            let bytes = self.item(Item::EdgeToken)?;
+            Ok(bytes.and_then(|it| Token::new(&String::from_utf8_lossy(&it))))
+        })
+    }
+}
