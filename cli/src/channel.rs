@@ -24,7 +24,7 @@ use tonic::{Response, Status};
 
 pub use access::Access;
 pub use service::Service;
-pub use token::{Anonymous, Stored, Token, TokenSource};
+pub use token::{Anonymous, Token, TokenSource};
 
 use crate::failure::{Exit, Failure};
 use crate::gateways::Resolved;

@@ -1,10 +1,11 @@
 //! The command line of Portcullis, and the connector that it runs.
 //!
 //! Rooms: [`options`] (every argument), [`commands`] (what they do), [`store`] (the configuration directory), [`gateways`]
-//! (which one is meant), [`channel`] (calls to it), [`login`] (how tokens are got, renewed and given back), [`say`] (what is
-//! printed), [`failure`] (why something came to nothing, and exit codes), [`connector`] (dials a gateway and serves its
+//! (which one is meant), [`channel`] (calls to it), [`login`] (how tokens are got, renewed and given back), [`accounts`]
+//! (who is logged in where), [`say`] (what is printed), [`failure`] (why something came to nothing, and exit codes), [`connector`] (dials a gateway and serves its
 //! tunnels), `line` (how bytes get to a gateway).
 
+pub mod accounts;
 pub mod channel;
 pub mod clock;
 pub mod commands;

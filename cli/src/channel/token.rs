@@ -6,7 +6,6 @@ use futures::future::BoxFuture;
 use http::HeaderValue;
 
 use crate::failure::{Exit, Failure};
-use crate::store::{Item, Name, Place, Store};
 
 /// A bearer token. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,44 +60,5 @@ impl TokenSource for Anonymous {
 
     fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
         Box::pin(async { Ok(None) })
-    }
-}
-
-/// What is stored, as it is stored.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    store: Store,
-    place: Place,
-    name: Name,
-}
-
-impl Stored {
-    /// Of this gateway.
-    pub fn new(store: &Store, place: Place, name: &Name) -> Self {
-        Self { store: store.clone(), place, name: name.clone() }
-    }
-
-    fn item(&self, item: Item) -> Result<Option<Vec<u8>>, Failure> {
-        Ok(self.store.item(self.place, &self.name, item)?)
-    }
-}
-
-impl TokenSource for Stored {
-    fn bearer(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
-        Box::pin(async {
-            let Some(bytes) = self.item(Item::OidcToken)? else { return Ok(None) };
-            let kept: serde_json::Value = serde_json::from_slice(&bytes).map_err(|_| {
-                Failure::new(Exit::Denied, "the stored token is not what `portcullis` writes")
-                    .hint("run `portcullis gateway login`")
-            })?;
-            Ok(kept.get("access_token").and_then(|it| it.as_str()).and_then(Token::new))
-        })
-    }
-
-    fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
-        Box::pin(async {
-            let bytes = self.item(Item::EdgeToken)?;
-            Ok(bytes.and_then(|it| Token::new(&String::from_utf8_lossy(&it))))
-        })
     }
 }

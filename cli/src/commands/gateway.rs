@@ -14,5 +14,7 @@ pub(super) fn act(context: &Context, command: Gateway) -> Result<(), Failure> {
         Gateway::List => list::act(context),
         Gateway::Select(select) => select::act(context, &select),
         Gateway::Info => info::act(context),
+        Gateway::Login(login) => super::auth::login(context, &login),
+        Gateway::Logout(logout) => super::auth::logout(context, &logout),
     }
 }

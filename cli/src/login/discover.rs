@@ -88,6 +88,15 @@ pub struct Provider {
     pub authorization_response_iss_parameter_supported: bool,
 }
 
+impl Provider {
+    /// How a client shows its secret: one that lists no methods takes the header (RFC 8414, 2).
+    pub(super) fn takes_secrets_in_the_header(&self) -> bool {
+        let methods = self.token_endpoint_auth_methods_supported.as_deref().unwrap_or_default();
+        let takes = |method: &str| methods.iter().any(|it| it == method);
+        takes("client_secret_basic") || !takes("client_secret_post")
+    }
+}
+
 /// Asks a provider what it is.
 ///
 /// # Errors

@@ -58,10 +58,7 @@ pub(super) fn client(provider: &Provider, id: &str, secret: Option<&Secret>) -> 
     let mut client = oauth2::Client::new(ClientId::new(id.to_owned())).set_token_uri(url);
     if let Some(secret) = secret {
         client = client.set_client_secret(ClientSecret::new(secret.expose().to_owned()));
-        // RFC 8414, 2: a provider that lists no methods takes the header.
-        let methods = provider.token_endpoint_auth_methods_supported.as_deref().unwrap_or_default();
-        let takes = |method: &str| methods.iter().any(|it| it == method);
-        if takes("client_secret_post") && !takes("client_secret_basic") {
+        if !provider.takes_secrets_in_the_header() {
             client = client.set_auth_type(AuthType::RequestBody);
         }
     }

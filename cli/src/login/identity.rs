@@ -37,6 +37,8 @@ pub struct Identity {
     pub subject: String,
     /// What a person would call it.
     pub account: String,
+    /// When the token that says so ends, in seconds since 1970-01-01T00:00:00Z.
+    pub ends: Option<i64>,
 }
 
 /// What an ID token must say.
@@ -141,7 +143,9 @@ impl Claims {
         let names = [self.preferred_username, self.email, self.name];
         let account = names.into_iter().flatten().find(|it| !it.is_empty());
         let account = plain(account.as_deref().unwrap_or(&self.sub));
-        Identity { issuer: self.iss, subject: plain(&self.sub), account }
+        #[expect(clippy::cast_possible_truncation, reason = "seconds of this age of the world fit")]
+        let ends = self.exp.map(|end| end as i64);
+        Identity { issuer: self.iss, subject: plain(&self.sub), account, ends }
     }
 }
 

@@ -85,13 +85,17 @@ async fn revoke(
 ) -> Result<(), Error> {
     let mut form =
         vec![("token", token.expose()), ("token_type_hint", kind), ("client_id", &tokens.client_id)];
-    if let Some(machine) = machine {
+    let in_header = provider.takes_secrets_in_the_header();
+    if let Some(machine) = machine.filter(|_| !in_header) {
         form.push(("client_secret", machine.secret.expose()));
     }
     let body = serde_urlencoded::to_string(form).map_err(|error| web::malformed(endpoint, &error))?;
-    let request = Request::post(endpoint)
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(body.into_bytes());
+    let mut request =
+        Request::post(endpoint).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    if let Some(machine) = machine.filter(|_| in_header) {
+        request = request.header(header::AUTHORIZATION, machine.basic());
+    }
+    let request = request.body(body.into_bytes());
     let response = web.send(request.map_err(|error| web::malformed(endpoint, &error))?).await?;
     match response.status() {
         StatusCode::OK | StatusCode::NO_CONTENT => Ok(()),

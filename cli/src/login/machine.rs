@@ -3,6 +3,10 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use oauth2::url::form_urlencoded;
+
 use super::discover::Provider;
 use super::error::Error;
 use super::grant;
@@ -32,6 +36,13 @@ impl fmt::Debug for Machine {
 }
 
 impl Machine {
+    /// Both, as a header has them (RFC 6749, 2.3.1).
+    pub(super) fn basic(&self) -> String {
+        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let both = format!("{}:{}", encoded(&self.client_id), encoded(self.secret.expose()));
+        format!("Basic {}", STANDARD.encode(both))
+    }
+
     /// The one that the environment names, where it does.
     ///
     /// # Errors

@@ -23,8 +23,11 @@ pub(super) fn done(who: &str, place: &str) -> Page {
 
 /// It did not.
 pub(super) fn failed(reason: &str) -> Page {
-    let text =
-        format!("{}. The terminal says so too; run the command again there.", reason.trim_end_matches('.'));
+    let mut reason = reason.trim_end_matches('.').to_owned();
+    if let Some(first) = reason.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    let text = format!("{reason}. The terminal says so too; run the command again there.");
     Page { status: StatusCode::BAD_REQUEST, title: "Not logged in", text }
 }
 

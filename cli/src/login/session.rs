@@ -157,6 +157,7 @@ impl Session {
             issuer: tokens.issuer.clone(),
             subject: tokens.subject.clone(),
             account: tokens.account.clone(),
+            ends: None,
         };
         // OpenID Connect Core, 12.2: a new ID token must be the same person's.
         let id_token = granted.extra_fields().id_token();

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 
+use super::auth::{Login, Logout};
 use crate::store::Name;
 
 /// What to do with gateways.
@@ -16,6 +17,14 @@ pub enum Gateway {
     Select(Select),
     /// Show what is known of a gateway, and which rule says that it is meant.
     Info,
+    /// Log in at a gateway, as `auth login` does.
+    ///
+    /// The gateway says how: in a browser, or where there is none by a code on any other machine; behind an identity-aware
+    /// edge, on a page of the edge's. With PORTCULLIS_CLIENT_ID and PORTCULLIS_CLIENT_SECRET in the environment, as a
+    /// machine.
+    Login(Login),
+    /// Log out: give the tokens back, forget them, and be asked for the password next time.
+    Logout(Logout),
 }
 
 /// Which gateway becomes the active one.
