@@ -32,6 +32,7 @@ use crate::failure::{Exit, Failure};
 use crate::gateways::Resolved;
 use crate::store::Mode;
 use connect::Connector;
+pub(crate) use connect::said;
 use noticed::Noticed;
 
 /// How often a connection with an answer under way is tried, and how long that may take.

@@ -2,11 +2,13 @@
 
 mod auth;
 mod gateway;
+mod project;
+mod tunnel;
 mod tunnel_run;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::options::{Command, Options, Tunnel};
+use crate::options::{Command, Options};
 use crate::say::Say;
 
 /// Does what was asked.
@@ -18,6 +20,7 @@ pub fn act(options: Options, say: &Say) -> Result<(), Failure> {
     match options.command {
         Command::Auth { command } => auth::act(&context, command),
         Command::Gateway { command } => gateway::act(&context, command),
-        Command::Tunnel { command: Tunnel::Run(run) } => tunnel_run::act(&context, &run),
+        Command::Project { command } => project::act(&context, command),
+        Command::Tunnel { command } => tunnel::act(&context, command),
     }
 }

@@ -23,3 +23,4 @@ pub mod portable;
 pub mod say;
 pub mod shutdown;
 pub mod store;
+mod tunnel;

@@ -3,6 +3,8 @@
 mod auth;
 mod gateway;
 mod kube;
+mod project;
+mod tunnel;
 mod tunnel_run;
 
 use clap::{Args, Parser, Subcommand};
@@ -15,6 +17,8 @@ use crate::say::Manners;
 pub use auth::{Auth, Explain, Login, Logout, Switch};
 pub use gateway::{Add, Export, Form, Gateway, Import, Remove, Select};
 pub use kube::Kube;
+pub use project::{Project, ProjectSwitch};
+pub use tunnel::{Delete, Doctor, InProject, List, Listen, Named, Protocol, Status, Tunnel, Update};
 pub use tunnel_run::{LogFormat, TunnelRun};
 
 /// Reach the gateways of Portcullis, and put services behind them.
@@ -81,17 +85,12 @@ pub enum Command {
         #[command(subcommand)]
         command: Tunnel,
     },
-}
-
-/// What to do with tunnels.
-#[derive(Debug, Subcommand)]
-pub enum Tunnel {
-    /// Connect a service to a Tunnel that exists, until stopped.
-    ///
-    /// The connection is dialled from here: nothing needs to reach this machine. It is kept to two replicas of the
-    /// gateway, where there are two, and opened again when it breaks. Through an HTTP proxy where HTTPS_PROXY names one.
-    /// The gateway is the one that --gateway names, a URL or a stored name, else PORTCULLIS_GATEWAY_ENDPOINT.
-    Run(TunnelRun),
+    /// Projects: where one may have tunnels.
+    Project {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: Project,
+    },
 }
 
 #[cfg(test)]

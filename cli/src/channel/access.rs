@@ -57,6 +57,12 @@ impl Access {
         }
     }
 
+    /// Roots of the gateway's own authority, where they are stored and good.
+    pub(crate) fn own_roots(&self) -> Option<RootCertStore> {
+        self.bundle.ca.as_ref()?;
+        self.roots().ok()
+    }
+
     fn roots(&self) -> Result<RootCertStore, Failure> {
         let Some(ca) = &self.bundle.ca else { return Ok(public_roots()) };
         let mut roots = RootCertStore::empty();

@@ -92,27 +92,31 @@ impl Connector {
         Ok(line::agree(stream, self.gateway.server_name(), &format!("{host}:{port}"), config).await?)
     }
 
-    /// Who opens a WebSocket: what the edge looks at, and what the gateway behind it does.
     async fn said(&self) -> Result<Said, Failure> {
-        let mut said = Said::new();
-        let edge = self.gateway.metadata.edge.as_ref();
-        let cookie = edge.map_or(CLOUDFLARE_COOKIE, |edge| edge.cookie.as_str());
-        let (token, bearer) = (self.access.tokens.edge().await?, self.access.tokens.bearer().await?);
-        if let Some(token) = &token {
-            if cookie == CLOUDFLARE_COOKIE {
-                said.push((CLOUDFLARE_TOKEN, token.value("")?));
-            }
-            if !cookie.is_empty() {
-                said.push((header::COOKIE, token.value(&format!("{cookie}="))?));
-            }
-        }
-        // A gateway that believes another issuer's bearer tokens would deny this one.
-        let edge_s = token.filter(|_| self.gateway.metadata.oidc.is_none());
-        if let Some(token) = bearer.or(edge_s) {
-            said.push((header::AUTHORIZATION, token.value("Bearer ")?));
-        }
-        Ok(said)
+        said(&self.gateway, &self.access).await
     }
+}
+
+/// Who opens a WebSocket: what the edge looks at, and what the gateway behind it does.
+pub(crate) async fn said(gateway: &Resolved, access: &Access) -> Result<Said, Failure> {
+    let mut said = Said::new();
+    let edge = gateway.metadata.edge.as_ref();
+    let cookie = edge.map_or(CLOUDFLARE_COOKIE, |edge| edge.cookie.as_str());
+    let (token, bearer) = (access.tokens.edge().await?, access.tokens.bearer().await?);
+    if let Some(token) = &token {
+        if cookie == CLOUDFLARE_COOKIE {
+            said.push((CLOUDFLARE_TOKEN, token.value("")?));
+        }
+        if !cookie.is_empty() {
+            said.push((header::COOKIE, token.value(&format!("{cookie}="))?));
+        }
+    }
+    // A gateway that believes another issuer's bearer tokens would deny this one.
+    let edge_s = token.filter(|_| gateway.metadata.oidc.is_none());
+    if let Some(token) = bearer.or(edge_s) {
+        said.push((header::AUTHORIZATION, token.value("Bearer ")?));
+    }
+    Ok(said)
 }
 
 impl tower::Service<Uri> for Connector {

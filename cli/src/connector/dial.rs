@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderValue, Uri, header};
+use http::Uri;
 use portcullis_protocol::{ALPN, CONNECT_PATH};
 use rustls::client::Resumption;
 use rustls::{AlertDescription, ClientConfig};
@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::credentials::Shown;
 use super::settings::{Error as Unreadable, Settings};
-use crate::line::{self, CONNECT_TIME, Said, Transport, address, websocket};
+use crate::line::{self, CONNECT_TIME, Transport, address, websocket};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +21,6 @@ pub(super) enum DialError {
     Unreadable(#[from] Unreadable),
     #[error(transparent)]
     Line(#[from] line::Error),
-    #[error("the token is none that a header could carry")]
-    Token,
     #[error(
         "{0} does not speak the tunnel protocol: its Gateway has no spec.tunnels, or something in between ends TLS (try --websocket)"
     )]
@@ -54,15 +52,13 @@ impl Dialer {
     async fn open(&self, gateway: &Uri, shown: Shown) -> Result<(Transport, String), DialError> {
         let stream = line::reach(gateway, &self.settings.proxies).await?;
         let plain = gateway.scheme_str() == Some("http");
-        let Shown { tls, token } = shown;
+        let Shown { tls, token, said } = shown;
         let transport = match (plain, self.settings.websocket) {
-            (true, _) => {
-                Transport::PlainWebSocket(websocket(stream, gateway, CONNECT_PATH, said(&token)?).await?)
-            }
+            (true, _) => Transport::PlainWebSocket(websocket(stream, gateway, CONNECT_PATH, said).await?),
             (false, false) => Transport::Tls(Box::new(self.agree(stream, tls, ALPN).await?)),
             (false, true) => {
                 let stream = self.agree(stream, tls, b"http/1.1").await?;
-                Transport::WebSocket(websocket(stream, gateway, CONNECT_PATH, said(&token)?).await?)
+                Transport::WebSocket(websocket(stream, gateway, CONNECT_PATH, said).await?)
             }
         };
         Ok((transport, token))
@@ -108,13 +104,4 @@ impl Dialer {
             }
         }
     }
-}
-
-/// What a WebSocket's request says of who is asking.
-fn said(token: &str) -> Result<Said, DialError> {
-    if token.is_empty() {
-        return Ok(Said::new());
-    }
-    let value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| DialError::Token)?;
-    Ok(vec![(header::AUTHORIZATION, value)])
 }

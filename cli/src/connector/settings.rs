@@ -62,6 +62,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What is stored for a gateway cannot be used.
+    #[error("{0}")]
+    Stored(String),
+    /// A token that no header could carry.
+    #[error("the token is none that a header could carry")]
+    Token,
     /// TLS cannot be set up.
     #[error("failed to set up TLS")]
     Tls(#[from] rustls::Error),
@@ -83,7 +89,8 @@ impl Settings {
     pub async fn read(run: &TunnelRun, gateway: Uri) -> Result<Self, Error> {
         let (namespace, name) = run.tunnel.clone();
         let endpoints = run.endpoints.iter().map(Endpoint::to_string).collect();
-        let credentials = Credentials { folder: run.credentials.clone(), token_file: run.token_file.clone() };
+        let credentials =
+            Credentials::Files { folder: run.credentials.clone(), token_file: run.token_file.clone() };
         // What is wrong with it now is said now.
         credentials.read().await?;
         Ok(Self {

@@ -106,7 +106,7 @@ pub(crate) async fn settings(door: &Door, name: &str, endpoint: &str, shown: &Le
         gateway: format!("https://localhost:{}", door.address.port()).parse().unwrap(),
         server_name: None,
         id: format!("{:016x}", rand::random::<u64>()),
-        credentials: Credentials { folder: Some(directory.path().to_owned()), token_file: None },
+        credentials: Credentials::Files { folder: Some(directory.path().to_owned()), token_file: None },
         offers: vec![Offer {
             namespace: "shop".to_owned(),
             name: name.to_owned(),

@@ -1,0 +1,56 @@
+//! `tunnel …`.
+
+mod delete;
+mod doctor;
+mod list;
+mod listen;
+mod narrate;
+mod status;
+mod update;
+
+use crate::channel::Channel;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::gateways::Resolved;
+use crate::options::{InProject, Named, Tunnel};
+use crate::tunnel::{Api, Last, Which};
+
+pub(super) fn act(context: &Context, command: Tunnel) -> Result<(), Failure> {
+    match command {
+        Tunnel::Listen(listen) => listen::act(context, listen),
+        Tunnel::List(list) => list::act(context, &list),
+        Tunnel::Status(status) => status::act(context, &status),
+        Tunnel::Update(update) => update::act(context, update),
+        Tunnel::Delete(delete) => delete::act(context, &delete),
+        Tunnel::Doctor(doctor) => doctor::act(context, &doctor),
+        Tunnel::Run(run) => super::tunnel_run::act(context, &run),
+    }
+}
+
+/// A gateway that is asked about its tunnels.
+struct Asked {
+    gateway: Resolved,
+    channel: Channel,
+    api: Api,
+}
+
+impl Asked {
+    async fn open(context: &Context) -> Result<Self, Failure> {
+        let gateway = context.gateway()?;
+        let channel = context.channel(&gateway).await?;
+        let api = Api::new(channel.service());
+        Ok(Self { gateway, channel, api })
+    }
+}
+
+/// The project that is meant where none is named: the one that was switched to, else the gateway's own, which is empty.
+fn project(gateway: &Resolved, within: &InProject) -> String {
+    within.project.clone().or_else(|| gateway.metadata.project.clone()).unwrap_or_default()
+}
+
+/// The tunnel that is meant.
+fn which(context: &Context, gateway: &Resolved, named: &Named) -> Result<Which, Failure> {
+    let last = Last::read(&context.store, gateway)?;
+    let (project, switched) = (named.within.project.as_deref(), gateway.metadata.project.as_deref());
+    Which::of(named.name.as_deref(), project, switched, &last)
+}
