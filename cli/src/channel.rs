@@ -26,7 +26,7 @@ use tonic::{Response, Status};
 pub use access::Access;
 pub use get::{Document, NoDocument, get, read};
 pub use service::Service;
-pub use token::{Anonymous, Held, Stored, Token, TokenSource};
+pub use token::{Anonymous, Held, Token, TokenSource};
 
 use crate::failure::{Exit, Failure};
 use crate::gateways::Resolved;

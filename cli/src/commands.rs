@@ -1,5 +1,6 @@
 //! What the commands do: a file each.
 
+mod auth;
 mod gateway;
 mod tunnel_run;
 
@@ -15,6 +16,7 @@ use crate::say::Say;
 pub fn act(options: Options, say: &Say) -> Result<(), Failure> {
     let context = Context::new(options.target, options.kube, say.clone());
     match options.command {
+        Command::Auth { command } => auth::act(&context, command),
         Command::Gateway { command } => gateway::act(&context, command),
         Command::Tunnel { command: Tunnel::Run(run) } => tunnel_run::act(&context, &run),
     }

@@ -4,7 +4,8 @@
 use std::env;
 use std::sync::Arc;
 
-use crate::channel::{Access, Anonymous, Channel, Stored, TokenSource};
+use crate::accounts::Renewing;
+use crate::channel::{Access, Anonymous, Channel, TokenSource};
 use crate::clock;
 use crate::failure::{Exit, Failure};
 use crate::gateways::{Given, Known, Resolved, certificate, resolve};
@@ -63,7 +64,7 @@ impl Context {
         let (bundle, tokens): (_, Arc<dyn TokenSource>) = match &gateway.stored {
             Some((place, name)) => (
                 self.store.bundle(*place, name)?.unwrap_or_default(),
-                Arc::new(Stored::new(&self.store, *place, name)),
+                Arc::new(Renewing::new(&self.store, *place, name, &gateway.metadata)?),
             ),
             None => (Bundle::default(), Arc::new(Anonymous)),
         };

@@ -1,5 +1,6 @@
 //! Every argument of the command, in one place.
 
+mod auth;
 mod gateway;
 mod kube;
 mod tunnel_run;
@@ -11,6 +12,7 @@ use http::Uri;
 use crate::gateways::Asked;
 use crate::say::Manners;
 
+pub use auth::{Auth, Explain, Login, Logout, Switch};
 pub use gateway::{Add, Export, Form, Gateway, Import, Remove, Select};
 pub use kube::Kube;
 pub use tunnel_run::{LogFormat, TunnelRun};
@@ -66,6 +68,12 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: Gateway,
+    },
+    /// Logins at gateways.
+    Auth {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: Auth,
     },
     /// Services that answer on public names of a gateway.
     Tunnel {

@@ -67,6 +67,11 @@ impl Say {
         }
     }
 
+    /// What whoever sits there must do for the command to go on: said to those who want quiet too.
+    pub fn instruct(&self, text: impl AsRef<str>) {
+        eprintln!("{}", plain(text.as_ref()));
+    }
+
     /// A line for those who want to know more.
     pub fn detail(&self, text: impl AsRef<str>) {
         if self.manners.verbose > 0 {

@@ -7,7 +7,6 @@ use http::HeaderValue;
 
 use crate::failure::{Exit, Failure};
 use crate::portable::Tokens;
-use crate::store::{Item, Name, Place, Store};
 
 /// A bearer token. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -76,35 +75,6 @@ impl TokenSource for Held {
 
     fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
         Box::pin(async { Ok(self.0.edge.as_deref().and_then(text)) })
-    }
-}
-
-/// What is stored, as it is stored.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    store: Store,
-    place: Place,
-    name: Name,
-}
-
-impl Stored {
-    /// Of this gateway.
-    pub fn new(store: &Store, place: Place, name: &Name) -> Self {
-        Self { store: store.clone(), place, name: name.clone() }
-    }
-
-    fn item(&self, item: Item) -> Result<Option<Vec<u8>>, Failure> {
-        Ok(self.store.item(self.place, &self.name, item)?)
-    }
-}
-
-impl TokenSource for Stored {
-    fn bearer(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
-        Box::pin(async { self.item(Item::OidcToken)?.as_deref().map_or(Ok(None), access_token) })
-    }
-
-    fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
-        Box::pin(async { Ok(self.item(Item::EdgeToken)?.as_deref().and_then(text)) })
     }
 }
 

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCandidates;
 use http::Uri;
 
+use super::auth::{Login, Logout};
 use crate::complete;
 use crate::gateways::endpoint;
 use crate::store::Name;
@@ -32,6 +33,14 @@ pub enum Gateway {
     Export(Export),
     /// Take in gateways from OpenShell's folder, or from one of an older layout. None is tried, and none becomes active.
     Import(Import),
+    /// Log in at a gateway, as `auth login` does.
+    ///
+    /// The gateway says how: in a browser, or where there is none by a code on any other machine; behind an identity-aware
+    /// edge, on a page of the edge's. With PORTCULLIS_CLIENT_ID and PORTCULLIS_CLIENT_SECRET in the environment, as a
+    /// machine.
+    Login(Login),
+    /// Log out: give the tokens back, forget them, and be asked for the password next time.
+    Logout(Logout),
     /// Forget a gateway, with all that is stored for it.
     #[command(visible_alias = "rm")]
     Remove(Remove),

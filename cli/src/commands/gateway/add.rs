@@ -5,7 +5,8 @@ mod kube;
 
 use std::sync::Arc;
 
-use crate::channel::{Access, Anonymous, Held, Stored, TokenSource};
+use crate::accounts::Renewing;
+use crate::channel::{Access, Anonymous, Held, TokenSource};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateways::{Config, Discovered, Resolved, Rule, Verified, discover, verify};
@@ -59,7 +60,7 @@ fn is_free(context: &Context, candidate: &Candidate, replace: bool) -> Result<()
 
 async fn attempt(context: &Context, candidate: &mut Candidate) -> Result<Outcome, Failure> {
     let gateway = candidate.resolved()?;
-    let access = access(context, candidate, &gateway);
+    let access = access(context, candidate, &gateway)?;
     if candidate.bundle.identity.is_some() {
         let verified = verify(&gateway, &access).await?;
         // Where to log in besides. That it cannot be read is in nobody's way.
@@ -87,7 +88,7 @@ async fn attempt(context: &Context, candidate: &mut Candidate) -> Result<Outcome
 /// Tries it with the tokens of an earlier login, where there are some.
 async fn known_or_login(context: &Context, candidate: &Candidate) -> Result<Outcome, Failure> {
     let gateway = candidate.resolved()?;
-    let access = access(context, candidate, &gateway);
+    let access = access(context, candidate, &gateway)?;
     if access.tokens.bearer().await?.is_none() && access.tokens.edge().await?.is_none() {
         return Ok(Outcome::NeedsLogin);
     }
@@ -98,15 +99,17 @@ async fn known_or_login(context: &Context, candidate: &Candidate) -> Result<Outc
     }
 }
 
-fn access(context: &Context, candidate: &Candidate, gateway: &Resolved) -> Access {
+fn access(context: &Context, candidate: &Candidate, gateway: &Resolved) -> Result<Access, Failure> {
     let has_tokens = candidate.tokens != Tokens::default();
     let stored = context.store.find(&candidate.name).ok().flatten();
     let tokens: Arc<dyn TokenSource> = match stored {
         _ if has_tokens => Arc::new(Held(candidate.tokens.clone())),
-        Some((place, _)) => Arc::new(Stored::new(&context.store, place, &candidate.name)),
+        Some((place, metadata)) => {
+            Arc::new(Renewing::new(&context.store, place, &candidate.name, &metadata)?)
+        }
         None => Arc::new(Anonymous),
     };
-    context.shown_with(gateway, candidate.bundle.clone(), tokens)
+    Ok(context.shown_with(gateway, candidate.bundle.clone(), tokens))
 }
 
 fn store(context: &Context, add: &Add, candidate: &Candidate, outcome: &Outcome) -> Result<(), Failure> {
