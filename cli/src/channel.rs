@@ -57,7 +57,7 @@ impl Channel {
         let connector = Connector::new(gateway, access, noticed.clone());
         // TLS is the connector's business; tonic would want to do it again for a URL that says https.
         let dialled = Endpoint::from_static("http://gateway")
-            .origin(gateway.endpoint.clone())
+            .origin(gateway.origin())
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
             .map(|it| it.http2_keep_alive_interval(PING).keep_alive_timeout(PING));
         let endpoint = dialled.map_err(|error| Failure::new(Exit::Failed, crate::failure::chain(&error)))?;

@@ -42,12 +42,7 @@ impl Context {
             environment: env::var("PORTCULLIS_GATEWAY").ok(),
         };
         let resolved = resolve(&given, &Known::read(&self.store)?)?;
-        self.say.detail(format!(
-            "gateway {} at {} (from {})",
-            resolved.title(),
-            resolved.endpoint,
-            resolved.rule
-        ));
+        self.say.detail(format!("gateway {} (from {})", resolved.place(), resolved.rule));
         Ok(resolved)
     }
 

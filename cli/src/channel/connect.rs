@@ -75,12 +75,12 @@ impl Connector {
         Ok(match (plain, edge) {
             (true, false) => Box::new(stream),
             (true, true) => {
-                Box::new(websocket(stream, &gateway.endpoint, TUNNEL_PATH, self.said().await?).await?)
+                Box::new(websocket(stream, &gateway.origin(), TUNNEL_PATH, self.said().await?).await?)
             }
             (false, false) => Box::new(Watched::new(self.tls(stream, b"h2").await?, self.noticed.clone())),
             (false, true) => {
                 let stream = Watched::new(self.tls(stream, b"http/1.1").await?, self.noticed.clone());
-                Box::new(websocket(stream, &gateway.endpoint, TUNNEL_PATH, self.said().await?).await?)
+                Box::new(websocket(stream, &gateway.origin(), TUNNEL_PATH, self.said().await?).await?)
             }
         })
     }
@@ -111,8 +111,9 @@ pub(crate) async fn said(gateway: &Resolved, access: &Access) -> Result<Said, Fa
             said.push((header::COOKIE, token.value(&format!("{cookie}="))?));
         }
     }
-    // A gateway that believes another issuer's bearer tokens would deny this one.
-    let edge_s = token.filter(|_| gateway.metadata.oidc.is_none());
+    // Some edges want it so too. A gateway that believes another issuer's bearer tokens would deny it, though.
+    let ignored = edge.is_some() && gateway.metadata.oidc.is_none();
+    let edge_s = token.filter(|_| ignored || cookie.is_empty());
     if let Some(token) = bearer.or(edge_s) {
         said.push((header::AUTHORIZATION, token.value("Bearer ")?));
     }

@@ -73,7 +73,7 @@ async fn ask(
 ) -> Result<Document, BoxError> {
     let stream = Connector::new(gateway, access, noticed.clone()).plain().await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let authority = gateway.endpoint.authority().map(ToString::to_string).unwrap_or_default();
+    let authority = gateway.origin().authority().map(ToString::to_string).unwrap_or_default();
     let request = Request::get(path)
         .header(header::HOST, authority)
         .header(header::ACCEPT, "application/json")

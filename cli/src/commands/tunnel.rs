@@ -43,14 +43,19 @@ impl Asked {
     }
 }
 
-/// The project that is meant where none is named: the one that was switched to, else the gateway's own, which is empty.
-fn project(gateway: &Resolved, within: &InProject) -> String {
-    within.project.clone().or_else(|| gateway.metadata.project.clone()).unwrap_or_default()
+/// The project that the command line names.
+fn given<'a>(context: &'a Context, within: &'a InProject) -> Option<&'a str> {
+    within.project.as_deref().or(context.kube.namespace.as_deref())
+}
+
+/// The project that is meant: the one that is named, the one that was switched to, else the gateway's own, which is empty.
+fn project(context: &Context, gateway: &Resolved, within: &InProject) -> String {
+    given(context, within).or(gateway.metadata.project.as_deref()).unwrap_or_default().to_owned()
 }
 
 /// The tunnel that is meant.
 fn which(context: &Context, gateway: &Resolved, named: &Named) -> Result<Which, Failure> {
     let last = Last::read(&context.store, gateway)?;
-    let (project, switched) = (named.within.project.as_deref(), gateway.metadata.project.as_deref());
-    Which::of(named.name.as_deref(), project, switched, &last)
+    let switched = gateway.metadata.project.as_deref();
+    Which::of(named.name.as_deref(), given(context, &named.within), switched, &last)
 }

@@ -36,8 +36,9 @@ pub enum Tunnel {
 /// In which project.
 #[derive(Clone, Debug, Default, Args)]
 pub struct InProject {
-    /// The project, for this call. Without it, the one that was switched to, else the gateway's own.
-    #[arg(short = 'n', long, visible_alias = "namespace", value_name = "PROJECT")]
+    /// The project, for this call; --namespace says the same. Without it, the one that was switched to, else the gateway's
+    /// own.
+    #[arg(long, value_name = "PROJECT")]
     pub project: Option<String>,
 }
 

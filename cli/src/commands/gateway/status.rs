@@ -35,7 +35,7 @@ pub(super) fn act(context: &Context) -> Result<(), Failure> {
     let access = context.access(&gateway)?;
     let mut status = Status {
         name: gateway.name().map(ToString::to_string),
-        endpoint: gateway.endpoint.to_string().trim_end_matches('/').to_owned(),
+        endpoint: gateway.url(),
         ..Status::default()
     };
     let step = context.say.step(format!("trying {}", status.endpoint));

@@ -34,7 +34,7 @@ pub(super) fn act(context: &Context, listen: Listen) -> Result<(), Failure> {
         last.identify(&gateway);
         let shown = context.access(&gateway)?;
         let wanted = Wanted {
-            project: project(&gateway, &listen.within),
+            project: project(context, &gateway, &listen.within),
             name: listen.name,
             endpoint: written,
             connector: last.connector.clone(),
