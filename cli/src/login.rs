@@ -26,7 +26,7 @@ mod web;
 mod word;
 
 pub use discover::{Offer, Oidc, Provider, offer, provider};
-pub use edge::connect;
+pub use edge::{connect, is_in_front};
 pub use error::{Error, Kind};
 pub use identity::peek;
 pub use logout::{Left, logout};

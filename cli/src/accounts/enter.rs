@@ -11,6 +11,15 @@ use crate::gateways::Resolved;
 use crate::login::{self, Means, Offer, Tokens, Web};
 use crate::store::{Mode, Name, Place};
 
+/// Where somebody logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The identity-aware edge.
+    Edge,
+    /// The OpenID provider.
+    Provider,
+}
+
 /// How a login is wished for.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
@@ -20,8 +29,8 @@ pub struct Wish {
     pub no_browser: bool,
     /// The provider's CA, PEM.
     pub ca: Option<String>,
-    /// At the OpenID provider, also where an edge is in front.
-    pub oidc: bool,
+    /// At the edge, or at the OpenID provider; where that is not said, at the edge if there is one.
+    pub place: Option<At>,
     /// Whatever session the browser has there: the password is asked for.
     pub anew: bool,
 }
@@ -63,8 +72,14 @@ pub async fn enter(context: &Context, gateway: &Resolved, wish: &Wish) -> Result
     let url = endpoint(gateway);
     let offer = login::offer(&web, &url).await?;
     let means = login::choose(wish.no_browser, &|name| env::var(name).ok())?;
-    let is_edge = offer.mode == Mode::Edge.as_str();
-    if is_edge && !wish.oidc && !matches!(means, Means::Machine(_)) {
+    let at = match wish.place {
+        Some(at) => at,
+        None if offer.mode != Mode::Edge.as_str() || matches!(means, Means::Machine(_)) => At::Provider,
+        // It may be reached past its edge, or have none.
+        None if offer.oidc.is_some() && !login::is_in_front(&web, &url).await? => At::Provider,
+        None => At::Edge,
+    };
+    if at == At::Edge {
         let open = matches!(means, Means::Browser);
         let tokens = login::connect(&web, &url, open, &show(&context.say)).await?;
         accounts.set_edge(Some(tokens.access_token.expose()))?;

@@ -651,6 +651,14 @@ async fn the_edges_token_is_redeemed_with_the_verifier_and_ends_by_this_machines
 }
 
 #[tokio::test]
+async fn an_edge_is_told_by_where_it_sends_whom_it_does_not_know() {
+    for (status, edge) in [(302, true), (303, true), (401, false), (400, false)] {
+        let fake = Fake::start(move |path, _| (path == "/auth/connect").then(|| (status, json!({})))).await;
+        assert_eq!(super::is_in_front(&fake.web(), &fake.issuer).await.unwrap(), edge, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn an_edge_that_wants_a_login_of_the_program_itself_is_named_as_what_is_wrong() {
     let fake = Fake::start(|path, _| (path == "/auth/token").then(|| (302, json!({})))).await;
     let error = past_the_edge(&fake, "good").await.unwrap_err().to_string();
