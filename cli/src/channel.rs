@@ -11,7 +11,8 @@
 
 mod access;
 mod connect;
-pub(crate) mod failed;
+mod failed;
+mod get;
 mod noticed;
 mod service;
 mod token;
@@ -23,8 +24,9 @@ use tonic::transport::Endpoint;
 use tonic::{Response, Status};
 
 pub use access::Access;
+pub use get::{Document, NoDocument, get, read};
 pub use service::Service;
-pub use token::{Anonymous, Token, TokenSource};
+pub use token::{Anonymous, Held, Token, TokenSource};
 
 use crate::failure::{Exit, Failure};
 use crate::gateways::Resolved;
@@ -54,7 +56,7 @@ impl Channel {
         let connector = Connector::new(gateway, access, noticed.clone());
         // TLS is the connector's business; tonic would want to do it again for a URL that says https.
         let dialled = Endpoint::from_static("http://gateway")
-            .origin(gateway.endpoint.clone())
+            .origin(gateway.origin())
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
             .map(|it| it.http2_keep_alive_interval(PING).keep_alive_timeout(PING));
         let endpoint = dialled.map_err(|error| Failure::new(Exit::Failed, crate::failure::chain(&error)))?;

@@ -14,7 +14,7 @@ use crate::say::Say;
 /// # Errors
 /// Why it came to nothing.
 pub fn act(options: Options, say: &Say) -> Result<(), Failure> {
-    let context = Context::new(options.target, say.clone())?;
+    let context = Context::new(options.target, options.kube, say.clone());
     match options.command {
         Command::Auth { command } => auth::act(&context, command),
         Command::Gateway { command } => gateway::act(&context, command),

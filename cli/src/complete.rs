@@ -6,7 +6,7 @@ use crate::store::Store;
 
 /// Names of stored gateways, with where they are.
 pub fn gateways() -> Vec<CompletionCandidate> {
-    let entries = Store::from_environment().and_then(|store| store.entries()).unwrap_or_default();
+    let entries = Store::from_environment().entries().unwrap_or_default();
     let shown = entries.into_iter().map(|entry| {
         let help = entry.metadata.ok().map(|it| it.endpoint.into());
         CompletionCandidate::new(entry.name.as_str()).help(help)

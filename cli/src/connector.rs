@@ -6,13 +6,14 @@
 
 mod answer;
 mod body;
-mod credentials;
+pub(crate) mod credentials;
 mod dial;
 mod endpoint_tls;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
 mod links;
+mod news;
 mod raw;
 mod serve;
 mod services;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 pub use credentials::Credentials;
 pub use endpoint_tls::EndpointTls;
+pub use news::{News, Teller, Visit};
 pub use settings::{Error, Settings};
 
 use links::Links;

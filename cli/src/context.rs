@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use crate::accounts::Renewing;
 use crate::channel::{Access, Anonymous, Channel, TokenSource};
+use crate::clock;
 use crate::failure::{Exit, Failure};
-use crate::gateways::{Given, Known, Resolved, resolve};
-use crate::options::Target;
+use crate::gateways::{Given, Known, Resolved, certificate, resolve};
+use crate::options::{Kube, Target};
 use crate::say::Say;
 use crate::store::{Bundle, Store};
 
@@ -19,16 +20,15 @@ pub struct Context {
     pub say: Say,
     /// The configuration directory.
     pub store: Store,
+    /// Which cluster.
+    pub kube: Kube,
     target: Target,
 }
 
 impl Context {
     /// As the command line and the environment say.
-    ///
-    /// # Errors
-    /// Where there is no configuration directory.
-    pub fn new(target: Target, say: Say) -> Result<Self, Failure> {
-        Ok(Self { say, store: Store::from_environment()?, target })
+    pub fn new(target: Target, kube: Kube, say: Say) -> Self {
+        Self { say, store: Store::from_environment(), kube, target }
     }
 
     /// The gateway that the command means.
@@ -42,12 +42,7 @@ impl Context {
             environment: env::var("PORTCULLIS_GATEWAY").ok(),
         };
         let resolved = resolve(&given, &Known::read(&self.store)?)?;
-        self.say.detail(format!(
-            "gateway {} at {} (from {})",
-            resolved.title(),
-            resolved.endpoint,
-            resolved.rule
-        ));
+        self.say.detail(format!("gateway {} (from {})", resolved.place(), resolved.rule));
         Ok(resolved)
     }
 
@@ -73,13 +68,22 @@ impl Context {
             ),
             None => (Bundle::default(), Arc::new(Anonymous)),
         };
+        let end = bundle.identity.as_ref().and_then(|(chain, _)| certificate::ends(chain));
+        if let Some(warning) = end.and_then(|end| certificate::warning(&gateway.title(), end, clock::now())) {
+            self.say.warn(warning);
+        }
+        Ok(self.shown_with(gateway, bundle, tokens))
+    }
+
+    /// The same, with what is not stored yet.
+    pub fn shown_with(&self, gateway: &Resolved, bundle: Bundle, tokens: Arc<dyn TokenSource>) -> Access {
         if self.is_insecure() {
             self.say.warn(format!(
                 "whoever answers at {} is believed to be the gateway: its certificate is not looked at",
                 gateway.endpoint
             ));
         }
-        Ok(Access::new(bundle, tokens, self.is_insecure(), self.say.timeout()))
+        Access::new(bundle, tokens, self.is_insecure(), self.say.timeout())
     }
 
     /// A connection to a gateway, with what is stored for it.

@@ -25,7 +25,7 @@ mod way;
 mod web;
 mod word;
 
-pub use discover::{Offer, Oidc, Provider, offer, provider};
+pub use discover::{Provider, provider};
 pub use edge::{connect, is_in_front};
 pub use error::{Error, Kind};
 pub use identity::peek;

@@ -2,6 +2,7 @@
 
 mod auth;
 mod gateway;
+mod kube;
 mod tunnel_run;
 
 use clap::{Args, Parser, Subcommand};
@@ -12,7 +13,8 @@ use crate::gateways::Asked;
 use crate::say::Manners;
 
 pub use auth::{Auth, Explain, Login, Logout, Switch};
-pub use gateway::{Gateway, Select};
+pub use gateway::{Add, Export, Form, Gateway, Import, Remove, Select};
+pub use kube::Kube;
 pub use tunnel_run::{LogFormat, TunnelRun};
 
 /// Reach the gateways of Portcullis, and put services behind them.
@@ -22,6 +24,9 @@ pub struct Options {
     /// Which gateway.
     #[command(flatten)]
     pub target: Target,
+    /// Which cluster.
+    #[command(flatten)]
+    pub kube: Kube,
     /// How it is printed.
     #[command(flatten)]
     pub manners: Manners,

@@ -16,7 +16,7 @@
 
 mod bundle;
 mod error;
-mod folder;
+pub(crate) mod folder;
 mod lock;
 mod metadata;
 mod name;
@@ -84,42 +84,48 @@ pub struct Entry {
 /// The configuration directory, and the system's.
 #[derive(Clone, Debug)]
 pub struct Store {
-    own: PathBuf,
+    /// None where nothing says where it is, as in a container: then there is nothing of our own to read.
+    own: Option<PathBuf>,
     system: PathBuf,
 }
 
 impl Store {
     /// As the environment says: `XDG_CONFIG_HOME`, else `.config` in the home.
-    ///
-    /// # Errors
-    /// Where neither says anything.
-    pub fn from_environment() -> Result<Self, Error> {
+    pub fn from_environment() -> Self {
         let configured = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|it| it.is_absolute());
         let base = configured.or_else(|| env::home_dir().map(|home| home.join(".config")));
-        let base = base.filter(|it| it.is_absolute()).ok_or(Error::NoHome)?;
-        Ok(Self::at(&base.join("portcullis"), Path::new("/etc/portcullis")))
+        let own = base.filter(|it| it.is_absolute()).map(|base| base.join("portcullis"));
+        Self { own, system: PathBuf::from("/etc/portcullis") }
     }
 
     /// In these folders.
     pub fn at(own: &Path, system: &Path) -> Self {
-        Self { own: own.to_owned(), system: system.to_owned() }
+        Self { own: Some(own.to_owned()), system: system.to_owned() }
     }
 
     /// The user's own folder.
-    pub fn path(&self) -> &Path {
-        &self.own
+    pub fn path(&self) -> Option<&Path> {
+        self.own.as_deref()
     }
 
     /// Where what is kept for a gateway is.
     pub fn folder(&self, place: Place, name: &Name) -> PathBuf {
-        self.root(place).join(GATEWAYS).join(name.as_str())
+        self.root(place).unwrap_or(Path::new("")).join(GATEWAYS).join(name.as_str())
     }
 
-    fn root(&self, place: Place) -> &Path {
+    fn root(&self, place: Place) -> Option<&Path> {
         match place {
-            Place::Own => &self.own,
-            Place::System => &self.system,
+            Place::Own => self.own.as_deref(),
+            Place::System => Some(&self.system),
         }
+    }
+
+    fn open(&self, place: Place) -> Result<Option<Folder>, Error> {
+        self.root(place).map_or(Ok(None), Folder::open)
+    }
+
+    fn create(&self) -> Result<Folder, Error> {
+        Folder::create(self.own.as_deref().ok_or(Error::NoHome)?)
     }
 
     /// Holds off other commands that would change something, until dropped. Commands that only read do not wait.
@@ -127,7 +133,7 @@ impl Store {
     /// # Errors
     /// Where the directory cannot be made or written.
     pub fn lock(&self) -> Result<Lock, Error> {
-        Lock::take(&Folder::create(&self.own)?, "lock")
+        Lock::take(&self.create()?, "lock")
     }
 
     /// Holds off other commands that would renew this gateway's tokens, until dropped; others may change all else.
@@ -206,7 +212,7 @@ impl Store {
     /// # Errors
     /// Where it cannot be read, or is no name.
     pub fn active(&self, place: Place) -> Result<Option<Name>, Error> {
-        let Some(root) = Folder::open(self.root(place))? else { return Ok(None) };
+        let Some(root) = self.open(place)? else { return Ok(None) };
         let Some(bytes) = root.read(ACTIVE)? else { return Ok(None) };
         let text = String::from_utf8_lossy(&bytes);
         if text.trim().is_empty() {
@@ -222,7 +228,7 @@ impl Store {
     /// # Errors
     /// Where it cannot be written.
     pub fn set_active(&self, _held: &Lock, name: Option<&Name>) -> Result<(), Error> {
-        let root = Folder::create(&self.own)?;
+        let root = self.create()?;
         match name {
             Some(name) => root.write(ACTIVE, format!("{name}\n").as_bytes()),
             None => root.remove(ACTIVE),
@@ -293,7 +299,7 @@ impl Store {
     }
 
     fn gateways(&self, place: Place) -> Result<Option<Folder>, Error> {
-        match Folder::open(self.root(place))? {
+        match self.open(place)? {
             Some(root) => root.child(GATEWAYS),
             None => Ok(None),
         }
@@ -307,6 +313,6 @@ impl Store {
     }
 
     fn make(&self, name: &Name) -> Result<Folder, Error> {
-        Folder::create(&self.own)?.make(GATEWAYS)?.make(name.as_str())
+        self.create()?.make(GATEWAYS)?.make(name.as_str())
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod calls;
+mod command_line;
 mod control;
 mod drivers;
 mod edge;
@@ -18,6 +19,7 @@ mod matrix;
 mod own_services;
 mod passing;
 mod plaintext;
+mod revocation;
 mod simulation;
 mod streams;
 mod support;

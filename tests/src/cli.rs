@@ -1,4 +1,4 @@
-//! The `portcullis` command in a home of its own, as a person or a pipeline runs it.
+//! The `portcullis` command as a person or a pipeline runs it: names that it finds, a browser that it opens, variables.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,10 +7,10 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::command::Home;
 use crate::door::text;
 use crate::real::contained;
 
@@ -24,7 +24,7 @@ const ALONE: &str = r#"mount --bind "$HOME/hosts" /etc/hosts && exec "$@""#;
 
 /// A home, and what the machine around it knows.
 pub struct Cli {
-    home: TempDir,
+    home: Home,
     variables: Vec<(String, String)>,
 }
 
@@ -48,11 +48,10 @@ pub struct Running {
 impl Cli {
     /// A home from which these names are at these addresses.
     pub fn new(hosts: &[(String, String)]) -> Self {
-        let home = tempfile::tempdir().unwrap();
+        let home = Home::new();
         let lines: String = hosts.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
-        fs::write(home.path().join("hosts"), format!("127.0.0.1 localhost\n{lines}")).unwrap();
-        let note = home.path().join("browser.sh");
-        fs::write(&note, NOTE).unwrap();
+        home.put("hosts", format!("127.0.0.1 localhost\n{lines}").as_bytes());
+        let note = home.put("browser.sh", NOTE.as_bytes());
         fs::set_permissions(&note, fs::Permissions::from_mode(0o755)).unwrap();
         let variables = vec![("BROWSER".to_owned(), note.display().to_string())];
         Self { home, variables }
@@ -67,7 +66,7 @@ impl Cli {
 
     /// Its configuration directory.
     pub fn config(&self) -> PathBuf {
-        self.home.path().join(".config/portcullis")
+        self.home.path(".config/portcullis")
     }
 
     /// A gateway that is known here, and the active one; a bundle's files are shown to it, or only its `ca.crt`.
@@ -102,15 +101,15 @@ impl Cli {
 
     /// Starts it.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let home = self.home.path();
+        let home = self.home.path("");
         drop(fs::remove_file(home.join("opened")));
         let program = std::env::var_os("PORTCULLIS_CLI_BIN").expect("cargo xtask test says where it is");
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut command = contained("sh");
         command.args(["-c", ALONE, "sh"]).arg(program).args(arguments).env_clear();
-        command.env("PATH", path).env("HOME", home).envs(self.variables.iter().cloned());
+        command.env("PATH", path).env("HOME", &home).envs(self.variables.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running { child: command.spawn().unwrap(), home: home.to_owned() }
+        Running { child: command.spawn().unwrap(), home }
     }
 
     /// What is kept of a gateway's OpenID login.
@@ -134,7 +133,7 @@ impl Cli {
 
     /// Every file below the home, with what is in it.
     pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let (mut folders, mut files) = (vec![self.home.path().to_owned()], Vec::new());
+        let (mut folders, mut files) = (vec![self.home.path("")], Vec::new());
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();

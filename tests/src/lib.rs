@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 
 pub mod chart;
 pub mod cli;
+pub mod command;
 pub mod door;
 pub mod faults;
 pub mod operator;

@@ -52,6 +52,22 @@ impl Connector {
         opened.await.map_err(|_| late())?
     }
 
+    /// A connection for HTTP/1.1, whatever the gateway's mode.
+    pub(super) async fn plain(self) -> Result<Box<dyn Bytes>, BoxError> {
+        let endpoint = &self.gateway.endpoint;
+        let (host, port) = address(endpoint);
+        let open = async {
+            let stream = line::reach(endpoint, &self.access.proxies).await?;
+            Ok(if endpoint.scheme_str() == Some("http") {
+                Box::new(stream) as Box<dyn Bytes>
+            } else {
+                Box::new(Watched::new(self.tls(stream, b"http/1.1").await?, self.noticed.clone()))
+            })
+        };
+        let opened = tokio::time::timeout(CONNECT_TIME, open).await;
+        opened.map_err(|_| line::Error::TimedOut(format!("{host}:{port}")))?
+    }
+
     async fn agree(&self, stream: TcpStream) -> Result<Box<dyn Bytes>, BoxError> {
         let gateway = &*self.gateway;
         let plain = gateway.endpoint.scheme_str() == Some("http");
@@ -59,12 +75,12 @@ impl Connector {
         Ok(match (plain, edge) {
             (true, false) => Box::new(stream),
             (true, true) => {
-                Box::new(websocket(stream, &gateway.endpoint, TUNNEL_PATH, self.said().await?).await?)
+                Box::new(websocket(stream, &gateway.origin(), TUNNEL_PATH, self.said().await?).await?)
             }
             (false, false) => Box::new(Watched::new(self.tls(stream, b"h2").await?, self.noticed.clone())),
             (false, true) => {
                 let stream = Watched::new(self.tls(stream, b"http/1.1").await?, self.noticed.clone());
-                Box::new(websocket(stream, &gateway.endpoint, TUNNEL_PATH, self.said().await?).await?)
+                Box::new(websocket(stream, &gateway.origin(), TUNNEL_PATH, self.said().await?).await?)
             }
         })
     }
@@ -90,7 +106,10 @@ impl Connector {
                 said.push((header::COOKIE, token.value(&format!("{cookie}="))?));
             }
         }
-        if let Some(token) = bearer.or(token) {
+        // Some edges want it so too. A gateway that believes another issuer's bearer tokens would deny it, though.
+        let ignored = edge.is_some() && self.gateway.metadata.oidc.is_none();
+        let edge_s = token.filter(|_| ignored || cookie.is_empty());
+        if let Some(token) = bearer.or(edge_s) {
             said.push((header::AUTHORIZATION, token.value("Bearer ")?));
         }
         Ok(said)

@@ -30,7 +30,7 @@ pub(super) fn to_connect(gateway: &Resolved, error: &(dyn StdError + 'static), n
 }
 
 /// No connection, and why.
-pub(crate) fn connection(gateway: &Resolved, error: &line::Error) -> Failure {
+fn connection(gateway: &Resolved, error: &line::Error) -> Failure {
     if let Some(error) = error.tls() {
         return tls(gateway, error);
     }
@@ -51,7 +51,7 @@ pub(crate) fn connection(gateway: &Resolved, error: &line::Error) -> Failure {
 }
 
 fn unreachable(gateway: &Resolved, reason: &str) -> Failure {
-    let message = format!("failed to reach the gateway {} at {}: {reason}", gateway.title(), shown(gateway));
+    let message = format!("failed to reach the gateway {}: {reason}", gateway.place());
     let hint = match gateway.name() {
         Some(name) => {
             format!("is it there still? `portcullis gateway info -g {name}` says where it should be")
@@ -62,7 +62,7 @@ fn unreachable(gateway: &Resolved, reason: &str) -> Failure {
 }
 
 /// What TLS says.
-pub(crate) fn tls(gateway: &Resolved, error: &rustls::Error) -> Failure {
+pub(super) fn tls(gateway: &Resolved, error: &rustls::Error) -> Failure {
     use AlertDescription as Alert;
     let title = gateway.title();
     match error {
@@ -110,12 +110,7 @@ pub(crate) fn tls(gateway: &Resolved, error: &rustls::Error) -> Failure {
 
 /// It took too long.
 pub(super) fn in_time(gateway: &Resolved, timeout: Duration) -> Failure {
-    let message = format!(
-        "the gateway {} at {} did not answer within {}s",
-        gateway.title(),
-        shown(gateway),
-        timeout.as_secs_f32()
-    );
+    let message = format!("the gateway {} did not answer within {}s", gateway.place(), timeout.as_secs_f32());
     Failure::new(Exit::TimedOut, message).hint("try again, or give it longer with --timeout")
 }
 
@@ -163,11 +158,6 @@ pub(super) fn call(gateway: &Resolved, doing: &str, status: &Status, noticed: &N
         _ => (Exit::Failed, None),
     };
     Failure { exit, message, hint }
-}
-
-/// Where it is, without a slash at the end.
-fn shown(gateway: &Resolved) -> String {
-    gateway.endpoint.to_string().trim_end_matches('/').to_owned()
 }
 
 /// The first error of this kind among those that caused one.

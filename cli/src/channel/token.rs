@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use http::HeaderValue;
 
 use crate::failure::{Exit, Failure};
+use crate::portable::Tokens;
 
 /// A bearer token. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,4 +62,31 @@ impl TokenSource for Anonymous {
     fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
         Box::pin(async { Ok(None) })
     }
+}
+
+/// What was taken in from elsewhere, and is not stored yet.
+#[derive(Clone, Debug)]
+pub struct Held(pub Tokens);
+
+impl TokenSource for Held {
+    fn bearer(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
+        Box::pin(async { self.0.oidc.as_deref().map_or(Ok(None), access_token) })
+    }
+
+    fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
+        Box::pin(async { Ok(self.0.edge.as_deref().and_then(text)) })
+    }
+}
+
+/// `oidc_token.json`'s.
+fn access_token(bytes: &[u8]) -> Result<Option<Token>, Failure> {
+    let kept: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| {
+        Failure::new(Exit::Denied, "the stored token is not what `portcullis` writes")
+            .hint("run `portcullis gateway login`")
+    })?;
+    Ok(kept.get("access_token").and_then(|it| it.as_str()).and_then(Token::new))
+}
+
+fn text(bytes: &[u8]) -> Option<Token> {
+    Token::new(&String::from_utf8_lossy(bytes))
 }

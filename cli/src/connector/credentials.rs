@@ -57,7 +57,7 @@ impl Credentials {
     }
 }
 
-pub(super) async fn roots(path: &Path) -> Result<RootCertStore, Error> {
+pub(crate) async fn roots(path: &Path) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
     for root in certificates(path).await? {
         store.add(root)?;

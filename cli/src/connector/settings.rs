@@ -13,6 +13,7 @@ use portcullis_contract::tunnel::Offer;
 
 use super::credentials::Credentials;
 use super::endpoint_tls::EndpointTls;
+use super::news::Teller;
 use crate::options::TunnelRun;
 
 /// What a connector is told at its start.
@@ -38,6 +39,8 @@ pub struct Settings {
     pub health_listen: Option<SocketAddr>,
     /// How long requests in flight may take when it is stopped.
     pub drain: Duration,
+    /// Who hears what happens.
+    pub teller: Teller,
 }
 
 /// Why a connector could not start.
@@ -94,6 +97,7 @@ impl Settings {
             proxies: Arc::new(Matcher::from_env()),
             health_listen: run.health_listen,
             drain: run.drain,
+            teller: Teller::default(),
         })
     }
 }

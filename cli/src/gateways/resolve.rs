@@ -114,7 +114,25 @@ impl Resolved {
 
     /// What it is called in sentences: its name, or else its URL.
     pub fn title(&self) -> String {
-        self.name().map_or_else(|| self.endpoint.to_string(), ToString::to_string)
+        self.name().map_or_else(|| self.url(), ToString::to_string)
+    }
+
+    /// The same, with where it is.
+    pub fn place(&self) -> String {
+        self.name().map_or_else(|| self.url(), |name| format!("{name} at {}", self.url()))
+    }
+
+    /// Where it is, without a slash at the end.
+    pub fn url(&self) -> String {
+        self.endpoint.to_string().trim_end_matches('/').to_owned()
+    }
+
+    /// What requests are for: the gateway's own name, also where it is reached at another address.
+    pub fn origin(&self) -> Uri {
+        let Some(name) = &self.metadata.server_name else { return self.endpoint.clone() };
+        let scheme = self.endpoint.scheme_str().unwrap_or("https");
+        let port = self.endpoint.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{scheme}://{name}{port}").parse().unwrap_or_else(|_| self.endpoint.clone())
     }
 
     /// The name that must stand in its certificate.
@@ -344,6 +362,7 @@ mod tests {
         assert_eq!(resolved.name().map(Name::as_str), Some("shop"));
         assert_eq!(resolved.endpoint.port_u16(), Some(8443));
         assert_eq!(resolved.server_name(), "shop.example.com");
+        assert_eq!(resolved.origin(), "https://shop.example.com:8443");
     }
 
     #[test]

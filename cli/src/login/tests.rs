@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::callback::Callback;
 use super::session::{Keeper, Session};
-use super::{Error, Left, Means, Oidc, Tokens, Word, choose, connect, discover, login, logout, offer};
+use super::{Error, Left, Means, Tokens, Word, choose, connect, discover, login, logout};
 use fake::{Fake, Form, NOW};
 
 /// The address of a login.
@@ -585,26 +585,6 @@ async fn a_logout_gives_both_tokens_back_and_takes_that_signatures_cannot_be() {
     assert_eq!(left, Left { refresh_revoked: true, access_revoked: false, session_ended: false });
     let given: Vec<_> = fake.forms("/revoke").into_iter().map(|form| form["token"].clone()).collect();
     assert_eq!(given, ["refresh-1", "access-1"]);
-}
-
-#[tokio::test]
-async fn a_gateway_says_where_to_log_in() {
-    let said = json!({
-        "mode": "Edge", "edge": { "header": "x-edge-token", "cookie": "edge_session" },
-        "oidc": { "issuer": "https://idp", "client_id": "cli", "audience": "gateway", "scopes": ["openid"] },
-    });
-    let fake = Fake::start(move |path, _| (path == "/auth/oidc-config").then(|| (200, said.clone()))).await;
-    let offer = offer(&fake.web(), &format!("{}/", fake.issuer)).await.unwrap();
-    let oidc = Oidc {
-        issuer: "https://idp".to_owned(),
-        client_id: "cli".to_owned(),
-        audience: "gateway".to_owned(),
-        scopes: vec!["openid".to_owned()],
-    };
-    assert_eq!((offer.mode.as_str(), offer.oidc, offer.edge.is_some()), ("Edge", Some(oidc), true));
-    let nothing = Fake::start(|_, _| None).await;
-    let error = super::offer(&nothing.web(), &nothing.issuer).await.unwrap_err().to_string();
-    assert!(error.contains("/auth/oidc-config answered 404"), "{error}");
 }
 
 /// Plays the browser that brings the gateway's one-time code.

@@ -17,7 +17,7 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    pub(super) fn read(folder: &Folder) -> Result<Option<Self>, Error> {
+    pub(crate) fn read(folder: &Folder) -> Result<Option<Self>, Error> {
         let ca = folder.read(SERVER_CA)?;
         let identity = match (folder.read(SERVER_CERTIFICATE)?, folder.read(SERVER_KEY)?) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -28,7 +28,7 @@ impl Bundle {
         Ok((ca.is_some() || identity.is_some()).then_some(Self { ca, identity }))
     }
 
-    pub(super) fn write(&self, folder: &Folder) -> Result<(), Error> {
+    pub(crate) fn write(&self, folder: &Folder) -> Result<(), Error> {
         let (certificate, key) = self.identity.as_ref().map(|(it, key)| (it, key)).unzip();
         for (name, bytes) in
             [(SERVER_CA, self.ca.as_ref()), (SERVER_KEY, key), (SERVER_CERTIFICATE, certificate)]

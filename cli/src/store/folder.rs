@@ -21,20 +21,20 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// An open folder.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     fd: OwnedFd,
     at: PathBuf,
 }
 
 impl Folder {
     /// Opens one, where it is. What leads to it is the user's own business; it itself must be no link.
-    pub(super) fn open(at: &Path) -> Result<Option<Self>, Error> {
+    pub(crate) fn open(at: &Path) -> Result<Option<Self>, Error> {
         let opened = rustix::fs::open(at, folder_flags(), Mode::empty());
         Self::opened(opened, at.to_owned())
     }
 
     /// Opens one, and makes it where it is not, with what leads to it.
-    pub(super) fn create(at: &Path) -> Result<Self, Error> {
+    pub(crate) fn create(at: &Path) -> Result<Self, Error> {
         if let Some(folder) = Self::open(at)? {
             return Ok(folder);
         }
@@ -53,12 +53,12 @@ impl Folder {
     }
 
     /// A folder in it.
-    pub(super) fn child(&self, name: &str) -> Result<Option<Self>, Error> {
+    pub(crate) fn child(&self, name: &str) -> Result<Option<Self>, Error> {
         Self::opened(rustix::fs::openat(&self.fd, name, folder_flags(), Mode::empty()), self.path(name))
     }
 
     /// The same, made where it is not.
-    pub(super) fn make(&self, name: &str) -> Result<Self, Error> {
+    pub(crate) fn make(&self, name: &str) -> Result<Self, Error> {
         match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             // On a file system that may not be written, this comes before EXIST.
@@ -83,12 +83,12 @@ impl Folder {
     }
 
     /// Where something in it is.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.at.join(name)
     }
 
     /// A file's content.
-    pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let failed = |errno| Error::system("read", self.path(name), errno);
         // Without NONBLOCK, a pipe of that name would be waited for.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -109,7 +109,7 @@ impl Folder {
     }
 
     /// Replaces a file, or makes it. Whoever reads sees what was there before or all of this.
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let failed = |errno| Error::system("write", self.path(name), errno);
         self.sweep(name)?;
         let beside = format!(".{name}.{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -165,7 +165,7 @@ impl Folder {
     }
 
     /// Opens a file to be locked; makes it where it is not.
-    pub(super) fn open_lock(&self, name: &str) -> Result<File, Error> {
+    pub(crate) fn open_lock(&self, name: &str) -> Result<File, Error> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         match rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(fd) => Ok(File::from(fd)),
@@ -175,7 +175,7 @@ impl Folder {
     }
 
     /// Replaces a folder by one that is filled first. Whoever holds the lock may.
-    pub(super) fn replace_folder(
+    pub(crate) fn replace_folder(
         &self,
         name: &str,
         fill: impl FnOnce(&Self) -> Result<(), Error>,
@@ -203,7 +203,7 @@ impl Folder {
     }
 
     /// Whether two are one.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (rustix::fs::fstat(&self.fd), rustix::fs::fstat(&other.fd)) {
             (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
             _ => false,
@@ -211,7 +211,7 @@ impl Folder {
     }
 
     /// Removes a file, where there is one.
-    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         self.unlink(name)
     }
 
@@ -223,7 +223,7 @@ impl Folder {
     }
 
     /// Removes a folder with all that is in it; of links in it, the links.
-    pub(super) fn remove_folder(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn remove_folder(&self, name: &str) -> Result<(), Error> {
         let Some(folder) = self.child(name)? else { return Ok(()) };
         for (entry, kind) in folder.list()? {
             match kind {
@@ -238,13 +238,13 @@ impl Folder {
     }
 
     /// Names of the folders in it.
-    pub(super) fn folders(&self) -> Result<Vec<String>, Error> {
+    pub(crate) fn folders(&self) -> Result<Vec<String>, Error> {
         let entries = self.list()?.into_iter();
         Ok(entries.filter(|(_, kind)| *kind == FileType::Directory).map(|(name, _)| name).collect())
     }
 
     /// What is in it. Names that are no text are none that we gave.
-    pub(super) fn list(&self) -> Result<Vec<(String, FileType)>, Error> {
+    pub(crate) fn list(&self) -> Result<Vec<(String, FileType)>, Error> {
         let failed = |errno| Error::system("read", self.at.clone(), errno);
         let mut entries = Vec::new();
         for entry in Dir::read_from(&self.fd).map_err(failed)? {

@@ -37,7 +37,7 @@ pub(super) fn act(context: &Context) -> Result<(), Failure> {
     let metadata = &gateway.metadata;
     let info = Info {
         name: gateway.name().map(ToString::to_string),
-        endpoint: gateway.endpoint.to_string().trim_end_matches('/').to_owned(),
+        endpoint: gateway.url(),
         mode: metadata.mode.as_str(),
         chosen_by: gateway.rule,
         place: gateway.stored.as_ref().map(|(place, _)| *place),

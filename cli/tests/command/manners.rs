@@ -1,0 +1,140 @@
+//! What is printed where, and what the command ends with.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::home::{Home, Told};
+
+const SHOP: &str = r#"{"endpoint":"https://shop.example","mode":"MutualTLS","project":"p"}"#;
+const LAB: &str =
+    r#"{"endpoint":"https://lab.example","mode":"Edge","oidc":{"issuer":"https://idp.example"}}"#;
+
+fn home() -> Home {
+    let home = Home::new();
+    home.stored("shop", SHOP);
+    home.stored("lab", LAB);
+    home
+}
+
+#[test]
+fn a_list_is_aligned_and_its_active_gateway_is_marked() {
+    let home = home();
+    home.well(&["gateway", "select", "shop"]);
+    let told = home.well(&["gateway", "list"]);
+    let wanted = "ACTIVE   NAME   MODE        ENDPOINT\n\
+                  -        lab    Edge        https://lab.example\n\
+                  *        shop   MutualTLS   https://shop.example\n";
+    assert_eq!((told.out.as_str(), told.err.as_str()), (wanted, ""));
+    let wide = home.well(&["gateway", "list", "-o", "wide", "--no-headers"]);
+    let wanted = "-   lab    Edge        https://lab.example    -   https://idp.example   own\n\
+                  *   shop   MutualTLS   https://shop.example   p   -                     own\n";
+    assert_eq!(wide.out, wanted);
+}
+
+#[test]
+fn every_format_says_the_same() {
+    let home = home();
+    let out = |format: &str| home.well(&["gateway", "list", "-o", format]).out;
+    assert_eq!(out("name"), "lab\nshop\n");
+    assert_eq!(out("jsonpath={.items[*].endpoint}"), "https://lab.example https://shop.example\n");
+    assert_eq!(out("jsonpath={.items[?(@.name=='shop')].project}"), "p\n");
+    let json: serde_json::Value = serde_json::from_str(&out("json")).unwrap();
+    assert_eq!(json["items"][1]["name"], "shop");
+    let yaml = out("yaml");
+    assert!(yaml.starts_with("items:\n- name: lab\n") || yaml.contains("name: lab"), "{yaml}");
+}
+
+#[test]
+fn results_go_to_standard_output_and_everything_else_does_not() {
+    let home = home();
+    let told = home.well(&["gateway", "select", "shop"]);
+    assert_eq!(told.out, "");
+    assert!(told.err.contains("shop is the active gateway now"));
+    assert_eq!(home.well(&["gateway", "select", "shop", "--quiet"]).err, "");
+    let told = home.well(&["gateway", "info", "-v"]);
+    assert!(told.out.contains("Chosen by:   the active gateway"), "{}", told.out);
+    assert!(told.err.contains("gateway shop at https://shop.example"), "{}", told.err);
+}
+
+#[test]
+fn a_pipe_has_no_colours_and_a_reader_that_goes_away_is_no_failure() {
+    let home = home();
+    let told = home.run(&["gateway", "select", "nowhere"]);
+    assert!(!told.err.contains('\x1b') && told.err.starts_with("error: "), "{}", told.err);
+    let mut child = home
+        .command(&["gateway", "list", "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let told = Told::of(&child.wait_with_output().unwrap());
+    assert_eq!((told.code, told.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let home = home();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = home.command(&["gateway", "list"]).stdout(full).output().unwrap();
+    let told = Told::of(&output);
+    assert!(told.code == Some(1) && told.err.contains("failed to write the result"), "{told:?}");
+}
+
+#[test]
+fn the_exit_code_says_what_kind_of_failure_it_is() {
+    let home = Home::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("https://{}", listener.local_addr().unwrap());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = format!("https://{free}");
+    for (arguments, code, words) in [
+        (vec!["gateway", "nonsense"], 2, "unrecognized subcommand"),
+        (vec!["gateway", "list", "-o", "xml"], 2, "write table, wide, json"),
+        (vec!["gateway", "add", "https://a/b"], 2, "leave the path out"),
+        (vec!["gateway", "info", "-g", "No_Name"], 2, "lower-case letters"),
+        (vec!["gateway", "info"], 3, "no gateway is chosen"),
+        (vec!["gateway", "info", "-g", "shop"], 3, "none is stored yet"),
+        (vec!["gateway", "remove", "shop"], 3, "there is no gateway `shop`"),
+        (vec!["gateway", "add", &nobody], 5, "Connection refused"),
+        (vec!["gateway", "add", &silent, "--timeout", "300ms"], 6, "did not answer within 0.3s"),
+    ] {
+        let told = home.run(&arguments);
+        assert_eq!(told.code, Some(code), "{arguments:?}: {told:?}");
+        assert!(told.err.contains(words) && told.out.is_empty(), "{arguments:?}: {told:?}");
+    }
+    assert!(!home.config("").exists(), "nothing is stored before it has gone well");
+}
+
+#[test]
+fn which_gateway_is_meant_is_said_with_the_rule_that_says_so() {
+    let home = home();
+    home.put("config/portcullis/active_gateway", "lab\n");
+    let rule = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = home.command(&["gateway", "info", "-o", "jsonpath={.name} {.chosen_by}"]);
+        command.args(arguments).envs(variable.map(|it| ("PORTCULLIS_GATEWAY", it)));
+        Told::of(&command.output().unwrap()).out
+    };
+    assert_eq!(rule(&["--gateway-endpoint", "https://shop.example:443"], None), "shop endpoint\n");
+    assert_eq!(rule(&["-g", "shop"], Some("lab")), "shop flag\n");
+    assert_eq!(rule(&["--cluster", "shop"], None), "shop flag\n");
+    assert_eq!(rule(&[], Some("shop")), "shop environment\n");
+    assert_eq!(rule(&[], None), "lab active\n");
+}
+
+#[test]
+fn help_and_list_are_there_at_once() {
+    let home = home();
+    for arguments in [&["--help"][..], &["gateway", "list"]] {
+        let best = (0..20)
+            .map(|_| {
+                let began = Instant::now();
+                home.well(arguments);
+                began.elapsed()
+            })
+            .min()
+            .unwrap();
+        // Not optimised, and on a busy machine; the shipped program needs a tenth of it.
+        assert!(best < Duration::from_millis(100), "{arguments:?} takes {best:?}");
+    }
+}
