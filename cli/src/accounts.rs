@@ -15,7 +15,7 @@ use crate::failure::{Exit, Failure};
 use crate::login;
 use crate::say::Say;
 
-pub use enter::{Entered, Wish, enter};
+pub use enter::{At, Entered, Wish, enter};
 pub use kept::{Accounts, Kept};
 pub use leave::{Whose, leave};
 pub use renewing::Renewing;

@@ -25,8 +25,8 @@ mod way;
 mod web;
 mod word;
 
-pub use discover::{Offer, Oidc, Provider, offer, provider};
-pub use edge::connect;
+pub use discover::{Provider, provider};
+pub use edge::{connect, is_in_front};
 pub use error::{Error, Kind};
 pub use identity::peek;
 pub use logout::{Left, logout};

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 pub mod chart;
+pub mod cli;
 pub mod command;
 pub mod door;
 pub mod faults;

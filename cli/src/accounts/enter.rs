@@ -7,9 +7,18 @@ use super::{remember, show, trust};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::gateways::Resolved;
-use crate::login::{self, Means, Offer, Tokens, Web};
+use crate::gateways::{Config, Discovered, Resolved, discover};
+use crate::login::{self, Means, Tokens, Web};
 use crate::store::{Mode, Name, Place};
+
+/// Where somebody logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The identity-aware edge.
+    Edge,
+    /// The OpenID provider.
+    Provider,
+}
 
 /// How a login is wished for.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +29,8 @@ pub struct Wish {
     pub no_browser: bool,
     /// The provider's CA, PEM.
     pub ca: Option<String>,
-    /// At the OpenID provider, also where an edge is in front.
-    pub oidc: bool,
+    /// At the edge, or at the OpenID provider; where that is not said, at the edge if there is one.
+    pub place: Option<At>,
     /// Whatever session the browser has there: the password is asked for.
     pub anew: bool,
 }
@@ -43,13 +52,8 @@ pub(super) fn stored(gateway: &Resolved) -> Result<(Place, &Name), Failure> {
     let stored = gateway.stored.as_ref().map(|(place, name)| (*place, name));
     stored.ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("the gateway {} is not stored here", gateway.title()))
-            .hint(format!("run `portcullis gateway add {}`", endpoint(gateway)))
+            .hint(format!("run `portcullis gateway add {}`", gateway.url()))
     })
-}
-
-/// Its URL, without a slash at the end.
-pub(super) fn endpoint(gateway: &Resolved) -> String {
-    gateway.endpoint.to_string().trim_end_matches('/').to_owned()
 }
 
 /// Logs somebody in.
@@ -59,12 +63,28 @@ pub(super) fn endpoint(gateway: &Resolved) -> String {
 pub async fn enter(context: &Context, gateway: &Resolved, wish: &Wish) -> Result<Entered, Failure> {
     let (place, name) = stored(gateway)?;
     let accounts = Accounts::of(&context.store, place, name);
-    let web = Web::new(context.access(gateway)?.tls()?, Some(gateway.server_name()), Clock::default())?;
-    let url = endpoint(gateway);
-    let offer = login::offer(&web, &url).await?;
+    let access = context.access(gateway)?;
+    let offer = match discover(gateway, &access).await? {
+        Discovered::Says(config) => config,
+        // Nothing is read before somebody is known: an edge that lets nothing pass.
+        Discovered::Edge => Config { mode: Mode::Edge, oidc: None, edge: None },
+        Discovered::CertificateRequired(message) => {
+            return Err(Failure::new(Exit::Denied, message).hint(
+                "add the gateway again with its bundle: --bundle FOLDER, or --from-kube NAMESPACE/NAME",
+            ));
+        }
+    };
+    let web = Web::new(access.tls()?, Some(gateway.server_name()), Clock::default())?;
+    let url = gateway.url();
     let means = login::choose(wish.no_browser, &|name| env::var(name).ok())?;
-    let is_edge = offer.mode == Mode::Edge.as_str();
-    if is_edge && !wish.oidc && !matches!(means, Means::Machine(_)) {
+    let at = match wish.place {
+        Some(at) => at,
+        None if offer.mode != Mode::Edge || matches!(means, Means::Machine(_)) => At::Provider,
+        // It may be reached past its edge, or have none.
+        None if offer.oidc.is_some() && !login::is_in_front(&web, &url).await? => At::Provider,
+        None => At::Edge,
+    };
+    if at == At::Edge {
         let open = matches!(means, Means::Browser);
         let tokens = login::connect(&web, &url, open, &show(&context.say)).await?;
         accounts.set_edge(Some(tokens.access_token.expose()))?;
@@ -78,12 +98,11 @@ async fn by_provider(
     context: &Context,
     gateway: &Resolved,
     wish: &Wish,
-    offer: &Offer,
+    offer: &Config,
     means: &Means,
     accounts: &Accounts,
 ) -> Result<Entered, Failure> {
-    let offered =
-        offer.oidc.as_ref().ok_or_else(|| login::Error::NoProvider { endpoint: endpoint(gateway) })?;
+    let offered = offer.oidc.as_ref().ok_or_else(|| login::Error::NoProvider { endpoint: gateway.url() })?;
     let before = gateway.metadata.oidc.as_ref();
     let oidc = remember::merged(before, offered, wish.scopes.as_deref(), wish.ca.as_deref());
     let web = trust::web(remember::ca(&oidc))?;
@@ -96,6 +115,6 @@ async fn by_provider(
         Means::Machine(_) => all.enter_machine(kept),
         _ => all.enter(kept),
     })?;
-    remember::entered(context, gateway, &oidc)?;
+    remember::entered(context, gateway, offer.mode, &oidc)?;
     Ok(Entered { tokens, edge: false })
 }

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use super::enter::{endpoint, stored};
+use super::enter::stored;
 use super::kept::Accounts;
 use super::{remember, show, trust};
 use crate::context::Context;
@@ -101,7 +101,7 @@ fn forgotten(accounts: &Accounts, whose: Whose, machine: Option<&Machine>) -> Re
 /// A session at an edge is the browser's; only the edge can end it.
 fn edge_session(context: &Context, gateway: &Resolved) {
     let cookie = gateway.metadata.edge.as_ref().map_or(CLOUDFLARE_COOKIE, |edge| edge.cookie.as_str());
-    let url = endpoint(gateway);
+    let url = gateway.url();
     context.say.note(if cookie == CLOUDFLARE_COOKIE {
         format!("the browser is logged in at the edge still: open {url}{CLOUDFLARE_LOGOUT} to end that")
     } else {

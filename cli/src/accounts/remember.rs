@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::gateways::Resolved;
-use crate::login::{Ask, Offer, Oidc as Offered};
-use crate::store::{Edge, Metadata, Oidc, Place};
+use crate::gateways::{Config, Resolved};
+use crate::login::Ask;
+use crate::store::{Edge, Metadata, Mode, Oidc, Place};
 
 /// The scopes were chosen here; what the gateway says does not change them.
 const CHOSEN: &str = "scopes_chosen";
@@ -34,7 +34,7 @@ pub(super) fn ask(oidc: &Oidc) -> Ask {
 /// What to remember of a gateway's provider, scopes and CA where they are given anew.
 pub(super) fn merged(
     before: Option<&Oidc>,
-    offered: &Offered,
+    offered: &Oidc,
     scopes: Option<&[String]>,
     ca: Option<&str>,
 ) -> Oidc {
@@ -65,19 +65,24 @@ pub(super) fn merged(
 }
 
 /// Remembers it, now that somebody is logged in.
-pub(super) fn entered(context: &Context, gateway: &Resolved, oidc: &Oidc) -> Result<(), Failure> {
+pub(super) fn entered(context: &Context, gateway: &Resolved, mode: Mode, oidc: &Oidc) -> Result<(), Failure> {
     let mut oidc = oidc.clone();
     oidc.more.remove(ANEW);
-    write(context, gateway, |metadata| metadata.oidc = Some(oidc))
+    write(context, gateway, |metadata| {
+        metadata.mode = mode;
+        metadata.oidc = Some(oidc);
+    })
 }
 
 /// Remembers how the edge's token is carried.
-pub(super) fn edge(context: &Context, gateway: &Resolved, offer: &Offer) -> Result<(), Failure> {
-    let Some(offered) = &offer.edge else { return Ok(()) };
+pub(super) fn edge(context: &Context, gateway: &Resolved, offer: &Config) -> Result<(), Failure> {
     write(context, gateway, |metadata| {
-        let edge = metadata.edge.get_or_insert_with(Edge::default);
-        edge.header.clone_from(&offered.header);
-        edge.cookie.clone_from(&offered.cookie);
+        metadata.mode = Mode::Edge;
+        if let Some(offered) = &offer.edge {
+            let edge = metadata.edge.get_or_insert_with(Edge::default);
+            edge.header.clone_from(&offered.header);
+            edge.cookie.clone_from(&offered.cookie);
+        }
     })
 }
 
@@ -110,12 +115,13 @@ fn write(context: &Context, gateway: &Resolved, change: impl FnOnce(&mut Metadat
 mod tests {
     use super::*;
 
-    fn offered(issuer: &str, scopes: &[&str]) -> Offered {
-        Offered {
+    fn offered(issuer: &str, scopes: &[&str]) -> Oidc {
+        Oidc {
             issuer: issuer.to_owned(),
             client_id: "cli".to_owned(),
             audience: "gateway".to_owned(),
             scopes: scopes.iter().map(|it| (*it).to_owned()).collect(),
+            ..Oidc::default()
         }
     }
 

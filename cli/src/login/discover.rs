@@ -1,62 +1,9 @@
-//! What a gateway says of how to log in, and what a provider says of itself.
+//! What a provider says of itself.
 
 use serde::Deserialize;
 
 use super::error::Error;
 use super::web::{self, Web};
-
-/// What a gateway says at `/auth/oidc-config`. Anybody may know.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub struct Offer {
-    /// How callers come in: MutualTLS, Edge or Plaintext.
-    pub mode: String,
-    /// The OpenID provider, where there is one.
-    #[serde(default)]
-    pub oidc: Option<Oidc>,
-    /// Where an edge is in front: what it hands on.
-    #[serde(default)]
-    pub edge: Option<Edge>,
-}
-
-/// Where to log in.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub struct Oidc {
-    /// The provider.
-    pub issuer: String,
-    /// The client that the command is.
-    pub client_id: String,
-    /// What tokens are for.
-    #[serde(default)]
-    pub audience: String,
-    /// What is asked for.
-    #[serde(default)]
-    pub scopes: Vec<String>,
-}
-
-/// What an edge hands on.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub struct Edge {
-    /// The header with its token.
-    #[serde(default)]
-    pub header: String,
-    /// The cookie with its token.
-    #[serde(default)]
-    pub cookie: String,
-}
-
-/// Asks a gateway, such as `https://door.example.com`, how to log in.
-///
-/// # Errors
-/// Where it does not answer, or with something else.
-pub async fn offer(web: &Web, endpoint: &str) -> Result<Offer, Error> {
-    let url = format!("{}/auth/oidc-config", endpoint.trim_end_matches('/'));
-    let request = http::Request::get(&url).body(Vec::new()).map_err(|error| web::malformed(&url, &error))?;
-    let response = web.send(request).await?;
-    if !response.status().is_success() {
-        return Err(web::answered(&url, &response));
-    }
-    serde_json::from_slice(response.body()).map_err(|error| web::malformed(&url, &error))
-}
 
 /// What a provider says of itself (OpenID Connect Discovery, 3).
 #[derive(Clone, Debug, Deserialize)]

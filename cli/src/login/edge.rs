@@ -68,6 +68,17 @@ pub async fn connect(web: &Web, endpoint: &str, open: bool, show: &Show<'_>) -> 
     tokens
 }
 
+/// Whether an edge stands before a gateway that would believe one: it sends whoever it does not know elsewhere, to log in.
+///
+/// # Errors
+/// Where nothing answers.
+pub async fn is_in_front(web: &Web, endpoint: &str) -> Result<bool, Error> {
+    let url = format!("{}/auth/connect", endpoint.trim_end_matches('/'));
+    let request = Request::get(&url).header(header::ACCEPT, "text/html").body(Vec::new());
+    let response = web.send(request.map_err(|error| web::malformed(&url, &error))?).await?;
+    Ok(response.status().is_redirection())
+}
+
 /// Eight letters, four and four.
 fn compared() -> String {
     let mut letters = (0..8).map(|_| char::from(LETTERS[rand::random_range(0..LETTERS.len())]));

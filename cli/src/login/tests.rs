@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::callback::Callback;
 use super::session::{Keeper, Session};
-use super::{Error, Left, Means, Oidc, Tokens, Word, choose, connect, discover, login, logout, offer};
+use super::{Error, Left, Means, Tokens, Word, choose, connect, discover, login, logout};
 use fake::{Fake, Form, NOW};
 
 /// The address of a login.
@@ -587,26 +587,6 @@ async fn a_logout_gives_both_tokens_back_and_takes_that_signatures_cannot_be() {
     assert_eq!(given, ["refresh-1", "access-1"]);
 }
 
-#[tokio::test]
-async fn a_gateway_says_where_to_log_in() {
-    let said = json!({
-        "mode": "Edge", "edge": { "header": "x-edge-token", "cookie": "edge_session" },
-        "oidc": { "issuer": "https://idp", "client_id": "cli", "audience": "gateway", "scopes": ["openid"] },
-    });
-    let fake = Fake::start(move |path, _| (path == "/auth/oidc-config").then(|| (200, said.clone()))).await;
-    let offer = offer(&fake.web(), &format!("{}/", fake.issuer)).await.unwrap();
-    let oidc = Oidc {
-        issuer: "https://idp".to_owned(),
-        client_id: "cli".to_owned(),
-        audience: "gateway".to_owned(),
-        scopes: vec!["openid".to_owned()],
-    };
-    assert_eq!((offer.mode.as_str(), offer.oidc, offer.edge.is_some()), ("Edge", Some(oidc), true));
-    let nothing = Fake::start(|_, _| None).await;
-    let error = super::offer(&nothing.web(), &nothing.issuer).await.unwrap_err().to_string();
-    assert!(error.contains("/auth/oidc-config answered 404"), "{error}");
-}
-
 /// Plays the browser that brings the gateway's one-time code.
 async fn past_the_edge(fake: &Fake, code: &str) -> Result<Tokens, Error> {
     let (sender, opened) = tokio::sync::oneshot::channel();
@@ -648,6 +628,14 @@ async fn the_edges_token_is_redeemed_with_the_verifier_and_ends_by_this_machines
     assert_eq!(fake.forms("/auth/token")[0]["code_verifier"].len(), 43);
     let error = past_the_edge(&fake, "bad").await.unwrap_err();
     assert!(matches!(error, Error::Code { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_edge_is_told_by_where_it_sends_whom_it_does_not_know() {
+    for (status, edge) in [(302, true), (303, true), (401, false), (400, false)] {
+        let fake = Fake::start(move |path, _| (path == "/auth/connect").then(|| (status, json!({})))).await;
+        assert_eq!(super::is_in_front(&fake.web(), &fake.issuer).await.unwrap(), edge, "{status}");
+    }
 }
 
 #[tokio::test]

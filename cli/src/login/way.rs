@@ -2,7 +2,7 @@
 
 use super::code;
 use super::device;
-use super::discover::{self, Oidc, Provider};
+use super::discover::{self, Provider};
 use super::error::Error;
 use super::machine::{self, Machine};
 use super::tokens::Tokens;
@@ -25,17 +25,6 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// What a gateway says, with other scopes where some are given.
-    pub fn of(oidc: &Oidc, scopes: Option<&[String]>) -> Self {
-        Self {
-            issuer: oidc.issuer.clone(),
-            client_id: oidc.client_id.clone(),
-            audience: oidc.audience.clone(),
-            scopes: scopes.map_or_else(|| oidc.scopes.clone(), <[String]>::to_vec),
-            anew: false,
-        }
-    }
-
     /// OpenID Connect Core, 3.1.2.1 and 11: a refresh token that outlives the session needs consent.
     pub(super) fn prompt(&self) -> Option<&'static str> {
         match (self.anew, self.scopes.iter().any(|scope| scope == "offline_access")) {

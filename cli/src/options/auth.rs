@@ -43,9 +43,13 @@ pub struct Login {
     #[arg(long, value_name = "FILE")]
     pub issuer_ca: Option<PathBuf>,
 
-    /// Log in at the OpenID provider, also where an edge is in front of the gateway.
+    /// Log in at the OpenID provider, also where an identity-aware edge is in front of the gateway.
     #[arg(long)]
     pub oidc: bool,
+
+    /// Log in at the identity-aware edge, also where it cannot be told whether one is in front.
+    #[arg(long, conflicts_with = "oidc")]
+    pub edge: bool,
 }
 
 /// How to log out.

@@ -8,6 +8,7 @@
 //
 //   {"do": "open", "url": URL}                      opens a page
 //   {"do": "sign-in", "name": N, "password": P}     fills in the provider's form
+//   {"do": "type", "into": NAME, "text": T}         fills in the input of that name
 //   {"do": "see", "as": NAME, "shown": FILE}        notes what the page says, with a picture; {port} is 45678 in it. Says
 //                                                   which share of its pixels differs from the picture in FILE
 //   {"do": "press", "button": TEXT}                 presses a button that leads to another page
@@ -125,6 +126,7 @@ const STEPS = {
     await page.locator('input[name=password]').press('Enter');
     await page.waitForURL((url) => url.href !== before);
   },
+  type: ({ into, text }) => page.locator(`input[name=${into}]`).fill(text),
   see: async ({ as, shown }) => {
     await page.waitForLoadState();
     const text = await page.locator('body').innerText();

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::when;
-use crate::accounts::{Entered, Wish, enter};
+use crate::accounts::{At, Entered, Wish, enter};
 use crate::clock;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -40,7 +40,11 @@ pub(super) fn wish(login: &Login) -> Result<Wish, Failure> {
         scopes: login.scopes.as_ref().map(named),
         no_browser: login.no_browser,
         ca: ca.transpose()?,
-        oidc: login.oidc,
+        place: match (login.edge, login.oidc) {
+            (true, _) => Some(At::Edge),
+            (_, true) => Some(At::Provider),
+            _ => None,
+        },
         anew: false,
     })
 }
