@@ -36,7 +36,8 @@ pub(super) async fn create(
     let _turn = in_time(turn.lock()).await?;
     let there = rights.desk.ctx.world.tunnels_of(rights.gateway);
     let names = candidates(rights, request);
-    if let Some(tunnel) = first_of(&names, there.iter().filter(|it| is_same(rights, it, &namespace, request))) {
+    if let Some(tunnel) = first_of(&names, there.iter().filter(|it| is_same(rights, it, &namespace, request)))
+    {
         return Ok(CreateTunnelResponse { tunnel: Some(told::tunnel(tunnel)), created: false });
     }
     let (gateway, tunnels) = rights.gateway()?;
