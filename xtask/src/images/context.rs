@@ -18,6 +18,8 @@ pub(crate) enum Target {
     Minikube(String),
     /// A registry's host and prefix.
     Registry(String),
+    /// The same, for images whose tags are versions.
+    Released(String),
 }
 
 /// An image under two names.
@@ -59,8 +61,17 @@ impl Target {
                 let name = reference.rsplit_once('/').map_or(reference, |(_, name)| name);
                 format!("{registry}/{name}-{content}")
             }
+            Self::Released(registry) => {
+                let name = reference.rsplit_once('/').map_or(reference, |(_, name)| name);
+                format!("{registry}/{name}")
+            }
             _ => reference.to_owned(),
         }
+    }
+
+    /// A registry for a release.
+    pub(crate) fn released(registry: &str) -> Self {
+        Self::Released(registry.trim_end_matches('/').to_owned())
     }
 
     /// Hands the images over; says by which names the cluster knows them.
@@ -91,7 +102,7 @@ impl Target {
                             .arg(&archive.path),
                     )?;
                 }
-                Self::Registry(_) => push(archive, &name)?,
+                Self::Registry(_) | Self::Released(_) => push(archive, &name)?,
             }
             step.done();
             names.push(Named { reference: archive.reference.clone(), name });
@@ -103,12 +114,12 @@ impl Target {
 /// Pushes with whichever program is here; each has its own way to log in.
 fn push(archive: &Archive, name: &str) -> Result<()> {
     let path = archive.path.display();
+    // On this machine itself nobody listens in between; Docker knows that by itself.
+    let plain = ["127.0.0.1:", "localhost:"].iter().any(|here| name.starts_with(here));
     if command::exists("skopeo") {
-        return command::run(Command::new("skopeo").args([
-            "copy",
-            &format!("oci-archive:{path}"),
-            &format!("docker://{name}"),
-        ]));
+        let mut skopeo = Command::new("skopeo");
+        skopeo.arg("copy").arg(format!("--dest-tls-verify={}", !plain));
+        return command::run(skopeo.args([&format!("oci-archive:{path}"), &format!("docker://{name}")]));
     }
     if command::exists("buildah") {
         let pulled = command::output(Command::new("buildah").args([
@@ -117,7 +128,9 @@ fn push(archive: &Archive, name: &str) -> Result<()> {
             &format!("oci-archive:{path}"),
         ]))?;
         let id = pulled.trim().lines().last().context("buildah does not say what it pulled")?.to_owned();
-        return command::run(Command::new("buildah").args(["push", &id, &format!("docker://{name}")]));
+        let mut push = Command::new("buildah");
+        push.arg("push").arg(format!("--tls-verify={}", !plain));
+        return command::run(push.args([&id, &format!("docker://{name}")]));
     }
     if command::exists("docker") {
         command::run(Command::new("docker").args(["load", "--input"]).arg(&archive.path))?;
