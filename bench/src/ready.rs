@@ -133,7 +133,7 @@ impl Course {
 
     /// What the command would be told.
     async fn connector(&self, name: &str) -> Result<Settings> {
-        let (tunnel, gateway) = (format!("{}/{name}", self.namespace), format!("https://{}", self.address));
+        let tunnel = format!("{}/{name}", self.namespace);
         let server_name = format!("{}.{}.svc", self.gateway, self.namespace);
         let bundle = self.bundle.to_string_lossy();
         let options = Options::try_parse_from([
@@ -141,8 +141,6 @@ impl Course {
             "tunnel",
             "run",
             &tunnel,
-            "--gateway",
-            &gateway,
             "--server-name",
             &server_name,
             "--credentials",
@@ -150,8 +148,12 @@ impl Course {
             "--endpoint",
             &self.endpoint,
         ])?;
-        let Command::Tunnel { command: Run(run) } = options.command;
-        Settings::read(&run).await.context("failed to set up a connector")
+        let Command::Tunnel { command: Run(run) } = options.command else {
+            bail!("these are no arguments of a connector")
+        };
+        let gateway =
+            format!("https://{}", self.address).parse().context("failed to write the gateway's URL")?;
+        Settings::read(&run, gateway).await.context("failed to set up a connector")
     }
 }
 

@@ -6,18 +6,18 @@
 
 mod answer;
 mod body;
-mod credentials;
+pub(crate) mod credentials;
 mod dial;
 mod endpoint_tls;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
 mod links;
+mod news;
 mod raw;
 mod serve;
 mod services;
 mod settings;
-mod transport;
 mod upstream;
 
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 pub use credentials::Credentials;
 pub use endpoint_tls::EndpointTls;
+pub use news::{News, Teller, Visit};
 pub use settings::{Error, Settings};
 
 use links::Links;

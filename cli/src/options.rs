@@ -1,25 +1,80 @@
 //! Every argument of the command, in one place.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+mod auth;
+mod gateway;
+mod kube;
+mod tunnel_run;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use clap_complete::ArgValueCandidates;
 use http::Uri;
-use portcullis_contract::endpoint::Endpoint;
+
+use crate::gateways::Asked;
+use crate::say::Manners;
+
+pub use auth::{Auth, Explain, Login, Logout, Switch};
+pub use gateway::{Add, Export, Form, Gateway, Import, Remove, Select};
+pub use kube::Kube;
+pub use tunnel_run::{LogFormat, TunnelRun};
 
 /// Reach the gateways of Portcullis, and put services behind them.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, propagate_version = true)]
+#[command(name = "portcullis", version, propagate_version = true, disable_help_subcommand = true)]
 pub struct Options {
+    /// Which gateway.
+    #[command(flatten)]
+    pub target: Target,
+    /// Which cluster.
+    #[command(flatten)]
+    pub kube: Kube,
+    /// How it is printed.
+    #[command(flatten)]
+    pub manners: Manners,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// Which gateway is meant: the first of these that is given, else PORTCULLIS_GATEWAY, else the active one, else that of
+/// /etc/portcullis.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Gateway")]
+pub struct Target {
+    /// Where the gateway is; what is stored for that address is shown there.
+    #[arg(long, global = true, value_name = "URL", value_parser = crate::gateways::endpoint)]
+    pub gateway_endpoint: Option<Uri>,
+
+    /// The gateway of this name (`portcullis gateway list`); a URL is taken too.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME",
+        visible_alias = "cluster",
+        add = ArgValueCandidates::new(crate::complete::gateways)
+    )]
+    pub gateway: Option<Asked>,
+
+    /// Believe any certificate of a gateway. A client certificate is shown all the same.
+    #[arg(long, global = true, visible_alias = "gateway-insecure")]
+    pub insecure_skip_tls_verify: bool,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Gateways that are known here.
+    Gateway {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: Gateway,
+    },
+    /// Logins at gateways.
+    Auth {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: Auth,
+    },
     /// Services that answer on public names of a gateway.
     Tunnel {
         /// What to do with them.
@@ -35,98 +90,8 @@ pub enum Tunnel {
     ///
     /// The connection is dialled from here: nothing needs to reach this machine. It is kept to two replicas of the
     /// gateway, where there are two, and opened again when it breaks. Through an HTTP proxy where HTTPS_PROXY names one.
+    /// The gateway is the one that --gateway names, a URL or a stored name, else PORTCULLIS_GATEWAY_ENDPOINT.
     Run(TunnelRun),
-}
-
-/// Connect a service to a Tunnel that exists.
-#[derive(Clone, Debug, Args)]
-pub struct TunnelRun {
-    /// The Tunnel, as NAMESPACE/NAME.
-    #[arg(value_name = "NAMESPACE/NAME", value_parser = tunnel)]
-    pub tunnel: (String, String),
-
-    /// Where the gateway is, such as https://door.shop.svc:443.
-    #[arg(long, env = "PORTCULLIS_GATEWAY_ENDPOINT", value_name = "URL", value_parser = gateway)]
-    pub gateway: Uri,
-
-    /// The name in the gateway's certificate, where it is not the URL's host.
-    #[arg(long, env = "PORTCULLIS_SERVER_NAME", value_name = "NAME")]
-    pub server_name: Option<String>,
-
-    /// A folder with a bundle of the gateway: ca.crt, and tls.crt with tls.key unless a token says who this is.
-    #[arg(long, env = "PORTCULLIS_CREDENTIALS", value_name = "FOLDER")]
-    pub credentials: Option<PathBuf>,
-
-    /// A file with a bearer token, read anew for each connection.
-    #[arg(long, env = "PORTCULLIS_TOKEN_FILE", value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-
-    /// What may be forwarded to, such as http://localhost:8080; h2c:// for gRPC without TLS, https:// with TLS, tcp:// for
-    /// Tunnels of protocol TLS or TCP. The Tunnel's spec.endpoint must be among them.
-    #[arg(
-        long = "endpoint",
-        env = "PORTCULLIS_ENDPOINT",
-        value_name = "URL",
-        required = true,
-        value_delimiter = ','
-    )]
-    pub endpoints: Vec<Endpoint>,
-
-    /// Roots that an https endpoint is checked against, PEM, whatever the Tunnel's spec.upstream.tls says. Without it, as
-    /// that says, or else the public ones.
-    #[arg(long, env = "PORTCULLIS_ENDPOINT_CA", value_name = "FILE")]
-    pub endpoint_ca: Option<PathBuf>,
-
-    /// Reach the gateway through a WebSocket: where only HTTP passes.
-    #[arg(long, env = "PORTCULLIS_WEBSOCKET")]
-    pub websocket: bool,
-
-    /// Address of /readyz and /healthz, plain HTTP. Without it, they are not served.
-    #[arg(long, env = "PORTCULLIS_HEALTH_LISTEN", value_name = "ADDRESS")]
-    pub health_listen: Option<SocketAddr>,
-
-    /// How long requests in flight may take to finish when it is stopped, in seconds.
-    #[arg(long, env = "PORTCULLIS_DRAIN_SECONDS", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
-    pub drain: Duration,
-
-    /// How log lines look, on standard error.
-    #[arg(long, env = "PORTCULLIS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// An object each.
-    Json,
-    /// For people.
-    Text,
-}
-
-fn tunnel(text: &str) -> Result<(String, String), String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok((namespace.to_owned(), name.to_owned()))
-        }
-        _ => Err("write NAMESPACE/NAME, such as shop/web".to_owned()),
-    }
-}
-
-fn gateway(text: &str) -> Result<Uri, String> {
-    let uri: Uri = text.parse().map_err(|_| "write a URL, such as https://door.example.com".to_owned())?;
-    if !matches!(uri.scheme_str(), Some("https" | "http")) || uri.host().is_none_or(str::is_empty) {
-        return Err(
-            "write https://HOST or https://HOST:PORT (http:// behind a trusted proxy only)".to_owned()
-        );
-    }
-    if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
-        return Err("leave the path out: a gateway is a host and a port".to_owned());
-    }
-    Ok(uri)
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse().map(Duration::from_secs).map_err(|_| "write a number of seconds, such as 20".to_owned())
 }
 
 #[cfg(test)]
@@ -137,23 +102,5 @@ mod tests {
     fn the_arguments_hold_together() {
         use clap::CommandFactory as _;
         Options::command().debug_assert();
-    }
-
-    #[test]
-    fn a_gateway_is_a_host_and_a_port() {
-        for good in ["https://door.shop.svc", "https://door.shop.svc:8443/", "http://10.0.0.1:80"] {
-            assert!(gateway(good).is_ok(), "{good}");
-        }
-        for bad in ["door.shop.svc", "ftp://door", "https://", "https://door/path", "https://door/?a"] {
-            assert!(gateway(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_tunnel_has_a_namespace_and_a_name() {
-        assert_eq!(tunnel("shop/web"), Ok(("shop".to_owned(), "web".to_owned())));
-        for bad in ["web", "/web", "shop/", "a/b/c", ""] {
-            assert!(tunnel(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -20,6 +20,10 @@ pub struct Snapshot {
     pub server_fingerprint: String,
     /// Who may come in. A certificate for a name that is not here opens nothing.
     pub clients: Vec<Client>,
+    /// Serials of certificates that open nothing any more, whoever holds them, and cut what they have opened: lower-case
+    /// hexadecimal digits, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
     /// What stands behind the door. The most specific match wins: a gRPC service, then the longest path prefix.
     pub backends: Vec<Backend>,
     /// How callers come in.
@@ -104,6 +108,17 @@ pub struct Issuer {
     pub scopes_claim: Option<String>,
 }
 
+/// Somebody whose tokens may have been stolen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevokedSubject {
+    /// `sub` of the tokens.
+    pub subject: String,
+    /// Tokens issued before are refused, and those that do not say when they were issued: seconds since
+    /// 1970-01-01T00:00:00Z.
+    pub issued_before: i64,
+}
+
 impl Issuer {
     /// An issuer of tokens for this audience, all else as the resource has it where nothing is written.
     pub fn of(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
@@ -135,6 +150,9 @@ pub struct Oidc {
     /// The scopes that it asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
+    /// Subjects whose earlier tokens are refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_subjects: Vec<RevokedSubject>,
 }
 
 /// Tokens of an identity-aware edge.

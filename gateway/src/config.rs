@@ -1,6 +1,6 @@
 //! A snapshot, read and checked: what the replica serves. After this nobody checks again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tracing::level_filters::LevelFilter;
 
-use crate::auth::{Carried, Purpose, Shown, Text};
+use crate::auth::{Carried, Identified, Purpose, Shown, Text};
 use crate::backend::{Dialer, Upstream};
 use crate::driver::{self, Driver};
 use crate::issuer::{self, Issuer};
@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) log_level: LevelFilter,
     /// Authorities that sign clients.
     pub(crate) trust: Vec<CertificateDer<'static>>,
+    /// Serials of certificates that open nothing any more.
+    pub(crate) revoked: Arc<BTreeSet<String>>,
     /// Fingerprint of the certificate that should be served.
     pub(crate) server_fingerprint: String,
     /// By the last segment of their identity.
@@ -61,6 +63,16 @@ pub(crate) struct Oidc {
     pub(crate) issuer: Arc<Issuer>,
     pub(crate) client_id: String,
     pub(crate) scopes: Vec<String>,
+    /// Before when tokens of a subject are refused, in seconds since the epoch.
+    pub(crate) revoked_subjects: HashMap<String, i64>,
+}
+
+impl Oidc {
+    /// Whether a token is one of those that are refused by their subject. One that does not say when it was issued may be.
+    pub(crate) fn revokes(&self, token: &Identified) -> bool {
+        let before = self.revoked_subjects.get(&token.subject);
+        before.is_some_and(|before| token.issued_at.is_none_or(|issued| issued < *before))
+    }
 }
 
 /// What a configuration reaches outside of the replica.
@@ -106,6 +118,7 @@ impl Config {
             version,
             trust: trust(&snapshot.trust)?,
             clients: clients(snapshot.clients)?,
+            revoked: Arc::new(snapshot.revoked.into_iter().collect()),
             gateway: snapshot.gateway,
             trust_domain: snapshot.trust_domain,
             log_level,
@@ -219,6 +232,11 @@ fn oidc(
         issuer: outside.issuers.start(&oidc.issuer, Purpose::Access, previous)?,
         client_id: oidc.client_id,
         scopes: oidc.scopes,
+        revoked_subjects: oidc
+            .revoked_subjects
+            .into_iter()
+            .map(|it| (it.subject, it.issued_before))
+            .collect(),
     }))
 }
 
@@ -307,6 +325,7 @@ pub(crate) mod tests {
             trust: Vec::new(),
             server_fingerprint: String::new(),
             clients: [("ci".to_owned(), client("ci"))].into(),
+            revoked: Arc::default(),
             mode: Mode::MutualTls,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
@@ -347,7 +366,12 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn oidc() -> Oidc {
-        Oidc { issuer: issuer(Purpose::Access), client_id: "cli".to_owned(), scopes: Vec::new() }
+        Oidc {
+            issuer: issuer(Purpose::Access),
+            client_id: "cli".to_owned(),
+            scopes: Vec::new(),
+            revoked_subjects: HashMap::new(),
+        }
     }
 
     pub(crate) fn edge() -> Edge {

@@ -32,6 +32,7 @@ pub mod measure;
 mod metrics;
 mod options;
 mod peer;
+mod rounds;
 mod route;
 mod running;
 mod service;

@@ -17,6 +17,7 @@ mod io;
 mod origin;
 mod ports;
 mod proxy;
+mod revoked;
 mod transport;
 mod tunnel;
 mod websocket;

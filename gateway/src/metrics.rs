@@ -60,6 +60,7 @@ label! {
         Expired => "expired",
         UnknownIssuer => "unknown_issuer",
         BadUsage => "bad_usage",
+        Revoked => "revoked",
         NotTls => "not_tls",
         Timeout => "timeout",
         Other => "other",

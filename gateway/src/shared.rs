@@ -17,6 +17,7 @@ use crate::listener::Certificates;
 use crate::login::Codes;
 use crate::metrics::Metrics;
 use crate::peer::Peers;
+use crate::rounds::Rounds;
 use crate::shutdown::Lifeline;
 use crate::tunnel::{Passes, Probes, Sessions};
 use crate::{api, driver, issuer, logging};
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     /// Wakes whoever reads the certificate files.
     pub(crate) reread: Notify,
     config: ArcSwapOption<Config>,
+    /// Which configuration connections were held against.
+    pub(crate) rounds: Rounds,
     /// Counts applied snapshots and other news, so that connections notice.
     changes: Arc<watch::Sender<u64>>,
     listening: AtomicBool,
@@ -85,6 +88,7 @@ impl Shared {
             tls_dir,
             reread: Notify::new(),
             config: ArcSwapOption::empty(),
+            rounds: Rounds::default(),
             changes,
             listening: AtomicBool::new(false),
             clock,
@@ -110,7 +114,7 @@ impl Shared {
         let previous = self.config.load_full();
         let applied = Config::read(version, json, previous.as_deref(), &self.outside).and_then(|config| {
             let domain = config.tunnels.as_ref().map(|tunnels| tunnels.domain());
-            self.certificates.trust(&config.trust, config.mode, domain)?;
+            self.certificates.trust(&config.trust, &config.revoked, config.mode, domain)?;
             Ok(Arc::new(config))
         });
         let config = applied.inspect_err(|reason| {
@@ -124,6 +128,7 @@ impl Shared {
         self.metrics.serving(&config.version);
         tracing::info!(version = %config.version, "snapshot applied");
         self.config.store(Some(config));
+        self.rounds.next();
         self.changes.send_modify(|count| *count += 1);
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::support::door::Plan;
 use crate::support::{Backend, Door, pki, soon};
 
 /// The alert that a handshake with this configuration ends with. With TLS 1.3 it comes after the caller's own part.
-async fn alert(door: &Door, config: ClientConfig) -> AlertDescription {
+pub(crate) async fn alert(door: &Door, config: ClientConfig) -> AlertDescription {
     let error = match door.tls_with(config).await {
         Err(error) => error,
         Ok(mut stream) => soon("an alert", stream.read_u8()).await.unwrap_err(),
@@ -24,7 +24,7 @@ async fn alert(door: &Door, config: ClientConfig) -> AlertDescription {
     }
 }
 
-fn handshakes(result: &str) -> String {
+pub(crate) fn handshakes(result: &str) -> String {
     format!("portcullis_gateway_handshakes_total{{result=\"{result}\"}}")
 }
 

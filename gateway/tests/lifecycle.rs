@@ -69,10 +69,10 @@ async fn a_half_written_pair_is_ignored_until_it_matches() {
 }
 
 /// Pieces of a body; it lasts as long as they do.
-type Pieces = mpsc::Sender<Result<Frame<Bytes>, Error>>;
+pub(crate) type Pieces = mpsc::Sender<Result<Frame<Bytes>, Error>>;
 
 /// Answers `/endless` with a body whose end it leaves to the test, and all else at once.
-async fn endless() -> (Backend, mpsc::Receiver<Pieces>) {
+pub(crate) async fn endless() -> (Backend, mpsc::Receiver<Pieces>) {
     let (bodies, began) = mpsc::channel(4);
     let backend = Backend::new(move |request: Request<hyper::body::Incoming>| {
         let bodies = bodies.clone();
@@ -91,7 +91,7 @@ async fn endless() -> (Backend, mpsc::Receiver<Pieces>) {
 }
 
 /// Whether a body breaks off, rather than ends.
-async fn breaks_off(response: &mut Response<hyper::body::Incoming>) -> bool {
+pub(crate) async fn breaks_off(response: &mut Response<hyper::body::Incoming>) -> bool {
     soon("the stream ends", async {
         while let Some(frame) = response.body_mut().frame().await {
             if frame.is_err() {
@@ -169,7 +169,7 @@ async fn trust_that_is_taken_away_closes_the_door_and_ends_resumption() {
     assert!(served(&door, new).await);
 }
 
-async fn served(door: &Door, config: rustls::ClientConfig) -> bool {
+pub(crate) async fn served(door: &Door, config: rustls::ClientConfig) -> bool {
     let Ok(stream) = door.tls_with(config).await else { return false };
     let Ok((mut sender, connection)) = hyper::client::conn::http2::handshake::<
         _,

@@ -18,6 +18,7 @@ mod matrix;
 mod own_services;
 mod passing;
 mod plaintext;
+mod revocation;
 mod simulation;
 mod streams;
 mod support;

@@ -24,7 +24,7 @@ pub(crate) async fn door(idp: &Idp, echo: &Backend, change: impl FnOnce(&mut Pla
     plan.start().await
 }
 
-async fn get(door: &Door, fields: &[(&str, &str)]) -> Answer {
+pub(crate) async fn get(door: &Door, fields: &[(&str, &str)]) -> Answer {
     let mut request = Request::get("/").header("host", "door.example");
     for (name, value) in fields {
         request = request.header(*name, *value);
@@ -32,7 +32,7 @@ async fn get(door: &Door, fields: &[(&str, &str)]) -> Answer {
     door.http1_anonymous().await.ask(request.body(body("")).unwrap()).await
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 

@@ -21,7 +21,7 @@ use crate::support::door::{Plan, backend, client, prefix};
 use crate::support::{Backend, Door, Seen, body, eventually, pki, request, soon};
 
 /// Switches to whatever is asked for and answers each byte with itself; says what it was told first.
-async fn parrot() -> Backend {
+pub(crate) async fn parrot() -> Backend {
     Backend::new(|mut request: Request<Incoming>| async move {
         let Some(protocol) = request.headers().get("upgrade").cloned() else {
             let mut refusal = crate::support::backend::reply("ask for an upgrade");
@@ -66,7 +66,7 @@ async fn line(io: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(line).unwrap()
 }
 
-async fn talk(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+pub(crate) async fn talk(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     for word in ["hello\n", "again\n"] {
         io.write_all(word.as_bytes()).await.unwrap();
         io.flush().await.unwrap();
@@ -90,7 +90,7 @@ fn websocket() -> Request<crate::support::caller::Body> {
 }
 
 /// A WebSocket over HTTP/1.1 that has said its first words.
-async fn chat(door: &Door, client: &Leaf) -> TokioIo<Upgraded> {
+pub(crate) async fn chat(door: &Door, client: &Leaf) -> TokioIo<Upgraded> {
     let response = door.http1_of(client).await.send(websocket()).await.unwrap();
     assert_eq!(response.status(), 101);
     let mut io = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
@@ -100,13 +100,13 @@ async fn chat(door: &Door, client: &Leaf) -> TokioIo<Upgraded> {
 }
 
 /// Nothing more comes of it: an end, or an error.
-async fn is_cut(io: &mut (impl AsyncRead + Unpin)) {
+pub(crate) async fn is_cut(io: &mut (impl AsyncRead + Unpin)) {
     let mut rest = Vec::new();
     let _ = soon("it is cut", io.read_to_end(&mut rest)).await;
     assert!(rest.is_empty(), "{rest:?}");
 }
 
-fn to_parrot(parrot: &Backend) -> Plan {
+pub(crate) fn to_parrot(parrot: &Backend) -> Plan {
     Plan::new(vec![backend("api", prefix("/"), parrot.address, Protocol::Http1)])
 }
 

@@ -79,9 +79,8 @@ async fn carry_out(ctx: &Context, gateway: &Gateway, observed: &observe::Observe
         Ok(accepted) => accepted,
         Err(rejected) => return Outcome::Rejected(rejected),
     };
-    let recorded =
-        gateway.status.as_ref().and_then(|status| status.ca.as_ref()).map(|ca| ca.fingerprint.as_str());
-    let plan = match plan(&accepted, observed, &ctx.settings, recorded, ctx.clock.now(), ctx.mint.as_ref()) {
+    let (before, now) = (gateway.status.as_ref(), ctx.clock.now());
+    let plan = match plan(&accepted, observed, &ctx.settings, before, now, ctx.mint.as_ref()) {
         Ok(plan) => plan,
         Err(error) => return Outcome::Unplanned(chain(&error)),
     };

@@ -11,6 +11,8 @@ pub const CONTROL: &str = "/portcullis.tunnel.v1/control";
 /// The path that answers at once with nothing: what a round trip takes.
 pub const PING: &str = "/portcullis.tunnel.v1/ping";
 
+/// The user agent of the gateway's own probes.
+pub const PROBER: HeaderValue = HeaderValue::from_static("portcullis-probe");
 /// The path of a stream of bytes, for tunnels whose endpoint is `tcp://`: a POST carries them both ways, its answer comes
 /// when the endpoint has accepted the connection. A HEAD asks whether it would, and carries nothing.
 pub const RAW: &str = "/portcullis.tunnel.v1/raw";

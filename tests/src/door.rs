@@ -128,7 +128,13 @@ impl Door {
 
     /// `grpcurl` of a method, found by reflection.
     pub async fn grpcurl(&self, bundle: &Path, method: &str) -> Output {
+        self.grpcurl_with(bundle, method, "{}").await
+    }
+
+    /// The same, with a request as JSON.
+    pub async fn grpcurl_with(&self, bundle: &Path, method: &str, request: &str) -> Output {
         let mut command = tool("grpcurl");
+        command.args(["-d", request]);
         for (flag, file) in [("-cacert", "ca.crt"), ("-cert", "tls.crt"), ("-key", "tls.key")] {
             command.arg(flag).arg(bundle.join(file));
         }

@@ -38,6 +38,13 @@ pub struct Client {
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$') && duration(self) >= duration('1h') && duration(self) <= duration('8760h')").message("a client's duration is a time between 1h and 8760h (a year), in hours, minutes and seconds, such as 720h"))]
     pub duration: String,
+
+    /// Serials of certificates of its that count no more, as status.clients has them; one that is in its bundle is issued
+    /// anew. They cut what they have opened, and stay revoked when they are taken from this list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 40)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(s, s.matches('^[0-9a-f]+$'))").message("a serial is lower-case hexadecimal digits without colons, as status.clients[].certificate.serial has it"))]
+    pub revoke: Vec<String>,
 }
 
 fn month() -> String {

@@ -70,6 +70,25 @@ pub struct Oidc {
     /// Roots that the provider's TLS certificate is checked against. Without it, the public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<CaBundleRef>,
+
+    /// Subjects whose earlier tokens are refused: a laptop was stolen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["subject"]))]
+    pub revoked_subjects: Vec<RevokedSubject>,
+}
+
+/// Somebody whose tokens may be in other hands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevokedSubject {
+    /// What the tokens have in sub.
+    #[schemars(length(min = 1, max = 255))]
+    pub subject: String,
+
+    /// Tokens that were issued before are refused, and those that do not say when they were: an RFC 3339 time, such as
+    /// 2026-01-31T12:00:00Z.
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub issued_before: String,
 }
 
 fn openid() -> Vec<String> {

@@ -38,6 +38,10 @@ pub struct GatewayStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub clients: Vec<ClientStatus>,
+    /// Certificates that count no more, until they would have ended anyway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["serial"]))]
+    pub revocations: Vec<RevocationStatus>,
     /// Its Tunnels, where it takes some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnels: Option<TunnelCount>,
@@ -87,4 +91,24 @@ pub struct ClientStatus {
     pub secret_name: String,
     /// The bundle's certificate.
     pub certificate: CertificateStatus,
+    /// Those before it that still open the Gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub superseded: Vec<CertificateStatus>,
+}
+
+/// A certificate that counts no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevocationStatus {
+    /// Lower-case hexadecimal digits.
+    pub serial: String,
+    /// The client's name in the spec.
+    pub client: String,
+    /// When the certificate would have ended; it is forgotten then.
+    pub not_after: String,
+    /// When it was revoked.
+    pub revoked_at: String,
+    /// When every replica had said that it opens nothing any more, and that what it had opened is cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforced_at: Option<String>,
 }

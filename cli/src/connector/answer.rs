@@ -75,7 +75,7 @@ async fn forward(link: &Link, mut request: Request<Incoming>) -> Result<Response
     if upstream.is_raw() {
         return raw::carry(link, &upstream, request).await;
     }
-    let in_flight = link.begin();
+    let in_flight = link.begin(&request);
     let protocol = request.extensions_mut().remove::<Protocol>();
     match protocol {
         Some(protocol) if request.method() == Method::CONNECT => {
@@ -88,14 +88,15 @@ async fn forward(link: &Link, mut request: Request<Incoming>) -> Result<Response
 async fn exchange(
     upstream: &Upstream,
     request: Request<Incoming>,
-    in_flight: InFlight,
+    mut in_flight: InFlight,
 ) -> Result<Response<Reply>, carried::Fault> {
     let outgoing = outgoing(upstream, request, |body| Either::Left(Passing::new(body, true)));
     let (mut parts, body) = upstream.send(outgoing).await?.into_parts();
+    in_flight.answered(parts.status);
     clean(&mut parts.headers);
     parts.version = Version::default();
     let body = Passing::new(body, upstream.speaks_h2());
-    Ok(Response::from_parts(parts, Reply::Endpoint { body, _in_flight: in_flight }))
+    Ok(Response::from_parts(parts, Reply::Endpoint { body, in_flight }))
 }
 
 /// The request as the endpoint gets it.
@@ -163,7 +164,7 @@ async fn upgrade(
     upstream: &Upstream,
     mut request: Request<Incoming>,
     protocol: &Protocol,
-    in_flight: InFlight,
+    mut in_flight: InFlight,
 ) -> Result<Response<Reply>, carried::Fault> {
     if upstream.speaks_h2() {
         return Err(carried::Fault::NoUpgrade);
@@ -180,6 +181,7 @@ async fn upgrade(
         headers.extend(HeaderValue::try_from(key).ok().map(|key| (header::SEC_WEBSOCKET_KEY, key)));
     }
     let mut response = upstream.send(outgoing).await?;
+    in_flight.answered(response.status());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         if response.status().is_success() {
             return Err(carried::Fault::NoUpgrade);
@@ -189,7 +191,7 @@ async fn upgrade(
         parts.version = Version::default();
         return Ok(Response::from_parts(
             parts,
-            Reply::Endpoint { body: Passing::new(body, false), _in_flight: in_flight },
+            Reply::Endpoint { body: Passing::new(body, false), in_flight },
         ));
     }
     let endpoint = hyper::upgrade::on(&mut response);

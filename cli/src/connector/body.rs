@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_protocol::raw::Outgoing;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::news::Underway;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -62,12 +65,12 @@ pub(super) enum Reply {
     /// An endpoint's. The request counts as in flight until it is dropped.
     Endpoint {
         body: Passing,
-        _in_flight: InFlight,
+        in_flight: InFlight,
     },
     /// What an endpoint sends, as it comes.
     Raw {
         body: Outgoing<OwnedReadHalf>,
-        _in_flight: InFlight,
+        in_flight: InFlight,
     },
     /// Of the control stream: open for as long as requests are wanted.
     Control(Pin<Box<WaitForCancellationFutureOwned>>),
@@ -90,8 +93,8 @@ impl Body for Reply {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Endpoint { body, .. } => Pin::new(body).poll_frame(cx),
-            Self::Raw { body, .. } => Pin::new(body).poll_frame(cx),
+            Self::Endpoint { body, in_flight } => in_flight.counted(Pin::new(body).poll_frame(cx)),
+            Self::Raw { body, in_flight } => in_flight.counted(Pin::new(body).poll_frame(cx)),
             Self::Control(cancelled) => cancelled.as_mut().poll(cx).map(|()| None),
         }
     }
@@ -115,17 +118,38 @@ impl Body for Reply {
 
 /// A request in flight, until dropped.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<AtomicUsize>);
+pub(super) struct InFlight {
+    all: Arc<AtomicUsize>,
+    /// What is told of it, where somebody listens.
+    told: Option<Box<Underway>>,
+}
+
+/// What a body says when it is asked for more.
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 impl InFlight {
-    pub(super) fn begin(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
+    pub(super) fn begin(all: &Arc<AtomicUsize>, told: Option<Box<Underway>>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self { all: Arc::clone(all), told }
+    }
+
+    /// The endpoint has answered.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        if let Some(told) = &mut self.told {
+            told.visit.status = Some(status);
+        }
+    }
+
+    fn counted(&mut self, polled: Polled) -> Polled {
+        if let (Some(told), Poll::Ready(Some(Ok(frame)))) = (&mut self.told, &polled) {
+            told.visit.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        polled
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }

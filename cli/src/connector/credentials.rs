@@ -2,15 +2,14 @@
 //! renewed on disk.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use portcullis_contract::files::{SERVER_CA, SERVER_CERTIFICATE, SERVER_KEY};
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::settings::Error;
+use crate::line::tls::{builder, public_roots};
 
 /// Where they are.
 #[derive(Clone, Debug)]
@@ -58,16 +57,7 @@ impl Credentials {
     }
 }
 
-pub(super) fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
-    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-}
-
-pub(super) fn public_roots() -> RootCertStore {
-    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
-}
-
-pub(super) async fn roots(path: &Path) -> Result<RootCertStore, Error> {
+pub(crate) async fn roots(path: &Path) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
     for root in certificates(path).await? {
         store.add(root)?;

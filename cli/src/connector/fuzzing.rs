@@ -4,7 +4,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::transport::WebSocketBytes;
+use crate::line::WebSocketBytes;
 
 /// The connector's end of a WebSocket, as a stream of bytes.
 pub async fn websocket<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> impl AsyncRead + AsyncWrite + Unpin {

@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::dial::{DialError, Dialer};
+use super::news::News;
 use super::serve::Link;
 use super::services::Services;
 use super::settings::Settings;
-use super::transport::Transport;
+use crate::line::Transport;
 
 /// How long a connection must have held for the next failure to be the first one.
 const HELD: Duration = Duration::from_secs(5);
@@ -97,6 +98,7 @@ impl Links {
                         let text = error.to_string();
                         if text != last {
                             tracing::warn!(error = %text, "not connected; trying again");
+                            self.settings.teller.tell(|| News::NotConnected { why: text.clone() });
                             last = text;
                         }
                         backoff.next(rand::random())
@@ -129,10 +131,12 @@ impl Links {
         let replica = welcome.replica.clone();
         self.replicas.lock().unwrap_or_else(PoisonError::into_inner).insert(replica.clone());
         tracing::info!(%replica, "connected");
+        self.settings.teller.tell(|| News::Connected { replica: replica.clone() });
         let link = Arc::new(Link::new(
             replica.clone(),
             Arc::clone(&self.services),
             welcome.services,
+            self.settings.teller.clone(),
             self.leaving.clone(),
         ));
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&link));
@@ -145,6 +149,10 @@ impl Links {
             } else {
                 tracing::info!(replica = %served.replica, "the connection ended");
             }
+            links.settings.teller.tell(|| News::Lost {
+                replica: served.replica.clone(),
+                why: ended.and_then(Result::err).map(|error| error.to_string()),
+            });
             links.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|it| !Arc::ptr_eq(it, &served));
             links.replicas.lock().unwrap_or_else(PoisonError::into_inner).remove(&served.replica);
             links.connected.send_modify(|count| *count -= 1);

@@ -1,6 +1,6 @@
 //! A stream of bytes between a visitor and an endpoint that is `tcp://`: nothing of it is looked at.
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_protocol::{carried, raw};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -16,7 +16,7 @@ pub(super) async fn carry(
     upstream: &Upstream,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, carried::Fault> {
-    let in_flight = link.begin();
+    let mut in_flight = link.begin(&request);
     let stream = upstream.connect().await?;
     if request.method() == Method::HEAD {
         return Ok(Response::new(Reply::Empty));
@@ -24,9 +24,11 @@ pub(super) async fn carry(
     let (read, mut write) = stream.into_split();
     let broken = CancellationToken::new();
     let body = raw::Outgoing::new(read, broken.clone());
-    let reply = Reply::Raw { body, _in_flight: link.begin() };
+    in_flight.answered(StatusCode::OK);
+    let held = link.hold();
+    let reply = Reply::Raw { body, in_flight };
     tokio::spawn(async move {
-        let _in_flight = in_flight;
+        let _held = held;
         if let Err(error) = raw::incoming(request.into_body(), &mut write, &broken).await {
             tracing::debug!(%error, "a stream of bytes broke");
             reset(write);

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use http::{Method, Request, header};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use portcullis_contract::tunnel::Service;
+use portcullis_protocol::carried;
 use portcullis_protocol::limits::{
     CONNECTION_WINDOW, FRAME, PING, PONG, SEND_BUFFER, STREAM_WINDOW, STREAMS,
 };
@@ -15,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::answer;
 use super::body::InFlight;
+use super::news::Teller;
 use super::services::{Served, Services};
-use super::transport::Transport;
 use super::upstream::Upstream;
+use crate::line::Transport;
 
 /// What the requests of one connection have in common.
 pub(super) struct Link {
@@ -25,6 +28,7 @@ pub(super) struct Link {
     services: Arc<Services>,
     served: Served,
     in_flight: Arc<AtomicUsize>,
+    teller: Teller,
     /// We want no more requests.
     leaving: CancellationToken,
     /// The replica wants us elsewhere.
@@ -36,6 +40,7 @@ impl Link {
         replica: String,
         services: Arc<Services>,
         told: Vec<Service>,
+        teller: Teller,
         leaving: CancellationToken,
     ) -> Self {
         let served = ArcSwap::default();
@@ -45,6 +50,7 @@ impl Link {
             services,
             served,
             in_flight: Arc::default(),
+            teller,
             leaving,
             elsewhere: CancellationToken::new(),
         }
@@ -58,8 +64,17 @@ impl Link {
         self.served.load().get(uid).cloned()
     }
 
-    pub(super) fn begin(&self) -> InFlight {
-        InFlight::begin(&self.in_flight)
+    /// A visitor's request begins.
+    pub(super) fn begin<B>(&self, request: &Request<B>) -> InFlight {
+        let is_probe = request.headers().get(header::USER_AGENT) == Some(&carried::PROBER)
+            || (request.method() == Method::HEAD && request.uri().path() == carried::RAW);
+        let told = if is_probe { None } else { self.teller.visit(request.method(), request.uri().path()) };
+        InFlight::begin(&self.in_flight, told)
+    }
+
+    /// Something more that a request waits for.
+    pub(super) fn hold(&self) -> InFlight {
+        InFlight::begin(&self.in_flight, None)
     }
 
     pub(super) fn is_busy(&self) -> bool {

@@ -13,6 +13,7 @@ use portcullis_contract::tunnel::Offer;
 
 use super::credentials::Credentials;
 use super::endpoint_tls::EndpointTls;
+use super::news::Teller;
 use crate::options::TunnelRun;
 
 /// What a connector is told at its start.
@@ -38,6 +39,8 @@ pub struct Settings {
     pub health_listen: Option<SocketAddr>,
     /// How long requests in flight may take when it is stopped.
     pub drain: Duration,
+    /// Who hears what happens.
+    pub teller: Teller,
 }
 
 /// Why a connector could not start.
@@ -73,18 +76,18 @@ pub enum Error {
 }
 
 impl Settings {
-    /// Reads what the arguments name.
+    /// Reads what the arguments name, for this gateway.
     ///
     /// # Errors
     /// Where a file cannot be read, or is not what it should be.
-    pub async fn read(run: &TunnelRun) -> Result<Self, Error> {
+    pub async fn read(run: &TunnelRun, gateway: Uri) -> Result<Self, Error> {
         let (namespace, name) = run.tunnel.clone();
         let endpoints = run.endpoints.iter().map(Endpoint::to_string).collect();
         let credentials = Credentials { folder: run.credentials.clone(), token_file: run.token_file.clone() };
         // What is wrong with it now is said now.
         credentials.read().await?;
         Ok(Self {
-            gateway: run.gateway.clone(),
+            gateway,
             server_name: run.server_name.clone(),
             id: id(),
             credentials,
@@ -94,6 +97,7 @@ impl Settings {
             proxies: Arc::new(Matcher::from_env()),
             health_listen: run.health_listen,
             drain: run.drain,
+            teller: Teller::default(),
         })
     }
 }

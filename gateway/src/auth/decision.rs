@@ -24,6 +24,8 @@ pub(crate) enum DenialReason {
     UnknownClient,
     NotYetValid,
     Expired,
+    /// The certificate was revoked.
+    Revoked,
     /// A token is not believed.
     Token(TokenFault),
     /// It is known who asks, and that is not enough.
@@ -58,6 +60,7 @@ impl DenialReason {
             Self::UnknownClient => "unknown_client",
             Self::NotYetValid => "not_yet_valid",
             Self::Expired => "expired",
+            Self::Revoked => "revoked",
             Self::Token(fault) => fault.as_str(),
             Self::Forbidden => "forbidden",
             Self::UntrustedPeer => "untrusted_peer",
@@ -92,6 +95,17 @@ pub(crate) fn decide(evidence: &Evidence<'_>, config: &Config, now: i64) -> Resu
     let certified = evidence.certificate.map(|shown| certified(shown, config, now)).transpose()?;
     let edge = believed("edge's token", &evidence.edge, now)?;
     let bearer = believed("bearer token", &evidence.bearer, now)?;
+    if let Some((bearer, oidc)) = bearer.zip(config.oidc.as_ref())
+        && oidc.revokes(bearer)
+    {
+        return deny(
+            DenialReason::Token(TokenFault::Revoked),
+            format!(
+                "the bearer token of {} was issued before spec.oidc.revokedSubjects allows",
+                bearer.subject
+            ),
+        );
+    }
     let proof = match (certified.is_some(), edge.is_some(), bearer.is_some()) {
         (false, false, false) => return deny(DenialReason::NoEvidence, "the caller showed nothing"),
         (true, false, false) => "client-certificate",
@@ -139,6 +153,12 @@ fn certified(certificate: &ClientCertificate, config: &Config, now: i64) -> Resu
         || identity.gateway != config.gateway.name
     {
         return deny(DenialReason::OtherGateway, format!("{identity} is not of this gateway"));
+    }
+    if config.revoked.contains(&certificate.serial) {
+        return deny(
+            DenialReason::Revoked,
+            format!("the certificate {} of {identity} was revoked", certificate.serial),
+        );
     }
     let (user, grant) = match &identity.holder {
         Holder::Replica => {

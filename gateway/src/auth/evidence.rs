@@ -78,6 +78,11 @@ impl Chain {
     }
 }
 
+/// The serial of a certificate: lower-case hexadecimal digits.
+pub(crate) fn serial(der: &CertificateDer<'_>) -> Option<String> {
+    X509Certificate::from_der(der).ok().map(|(_, certificate)| hex(certificate.raw_serial()))
+}
+
 impl ClientCertificate {
     fn read(der: &CertificateDer<'static>) -> Self {
         let fingerprint = fingerprint(der);

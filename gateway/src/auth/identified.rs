@@ -25,6 +25,8 @@ pub(crate) struct Identified {
     pub(crate) issuer: String,
     /// The last second in which it holds; seconds since the epoch.
     pub(crate) expires_at: i64,
+    /// When the token was issued, where it says so; seconds since the epoch.
+    pub(crate) issued_at: Option<i64>,
     pub(crate) grant: Grant,
 }
 
@@ -53,6 +55,7 @@ impl Mapping {
             subject: token.subject.clone(),
             issuer: issuer.to_owned(),
             expires_at: token.expires_at,
+            issued_at: token.issued_at,
             grant: Grant {
                 roles: self.roles(token),
                 scopes: self.scopes.as_ref().map(|path| claims::scopes(path, &token.claims)),
@@ -101,8 +104,8 @@ mod tests {
     }
 
     fn identified(issuer: &Issuer, claims: &Value) -> Identified {
-        let token =
-            Token { subject: "s-1".to_owned(), expires_at: 200, claims: claims.as_object().unwrap().clone() };
+        let (subject, claims) = ("s-1".to_owned(), claims.as_object().unwrap().clone());
+        let token = Token { subject, expires_at: 200, issued_at: Some(100), claims };
         Mapping::of(issuer).unwrap().identify(&token, &issuer.issuer)
     }
 

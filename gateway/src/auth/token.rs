@@ -35,6 +35,7 @@ label! {
         NotYetValid => "token_not_yet_valid",
         Claims => "token_claims",
         Bound => "token_bound",
+        Revoked => "token_revoked",
     }
 }
 
@@ -64,6 +65,8 @@ pub(crate) struct Token {
     pub(crate) subject: String,
     /// The last second in which it holds, the clocks' disagreement included; seconds since the epoch.
     pub(crate) expires_at: i64,
+    /// When it was issued, where it says so; seconds since the epoch.
+    pub(crate) issued_at: Option<i64>,
     pub(crate) claims: Map<String, Value>,
 }
 
@@ -131,7 +134,8 @@ fn check_claims(claims: Map<String, Value>, expected: &Expected, now: i64) -> Re
     if now > expires_at {
         return Err(TokenFault::Expired);
     }
-    let begins = [seconds(&claims, "nbf", f64::ceil)?, seconds(&claims, "iat", f64::floor)?];
+    let issued_at = seconds(&claims, "iat", f64::floor)?;
+    let begins = [seconds(&claims, "nbf", f64::ceil)?, issued_at];
     if begins.into_iter().flatten().any(|begin| now < begin.saturating_sub(expected.skew)) {
         return Err(TokenFault::NotYetValid);
     }
@@ -150,7 +154,7 @@ fn check_claims(claims: Map<String, Value>, expected: &Expected, now: i64) -> Re
     let is_name =
         |name: &&str| (1..=LONGEST_SUBJECT).contains(&name.len()) && !name.chars().any(char::is_control);
     let subject = subject.filter(is_name).ok_or(TokenFault::Subject)?.to_owned();
-    Ok(Token { subject, expires_at, claims })
+    Ok(Token { subject, expires_at, issued_at, claims })
 }
 
 /// Whether an audience is this one, or a list of texts that has it.

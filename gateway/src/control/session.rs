@@ -70,6 +70,7 @@ pub(super) async fn run(operator: &Operator, leader: Option<&String>, shared: &A
         probes,
         peers,
         acknowledged: None,
+        applied: None,
         told: None,
         tunnels: HashMap::new(),
     };
@@ -84,6 +85,8 @@ struct Session<'a> {
     changes: watch::Receiver<u64>,
     /// What the operator was told last: of what is served, and of what the replica depends on.
     acknowledged: Option<Acknowledged>,
+    /// A version that is served, and that not every connection has been held against yet.
+    applied: Option<String>,
     told: Option<Surroundings>,
     /// Bumped where a connector comes or goes, and where a probe has found something.
     sessions: watch::Receiver<u64>,
@@ -97,7 +100,9 @@ struct Session<'a> {
 impl Session<'_> {
     async fn converse(mut self, mut instructions: Streaming<Instruction>) -> Ended {
         loop {
+            let applied = self.applied.is_some();
             let sent = tokio::select! {
+                () = self.shared.rounds.caught_up(), if applied => self.acknowledge_applied().await,
                 told = instructions.message() => match told {
                     Ok(Some(Instruction { instruction: Some(Told::Snapshot(snapshot)) })) => self.apply(snapshot).await,
                     Ok(Some(Instruction { instruction: Some(Told::Redirect(redirect)) })) => {
@@ -139,13 +144,20 @@ impl Session<'_> {
         match self.shared.apply(version.clone(), &json) {
             Ok(()) => {
                 self.acknowledged = None;
-                // First what this version depends on, so that nobody takes word of the one before for it.
-                self.tell_surroundings().await?;
-                self.acknowledge(version).await?;
-                self.tell_tunnels().await
+                self.applied = Some(version);
+                Ok(())
             }
             Err(reason) => self.say(Word::Rejected(Rejected { version, reason })).await,
         }
+    }
+
+    /// What it revokes is cut: every connection that is left was held against it.
+    async fn acknowledge_applied(&mut self) -> Result<(), Gone> {
+        let Some(version) = self.applied.take() else { return Ok(()) };
+        // First what this version depends on, so that nobody takes word of the one before for it.
+        self.tell_surroundings().await?;
+        self.acknowledge(version).await?;
+        self.tell_tunnels().await
     }
 
     /// The served certificate may have changed: says so, if it has, of the version that is served.

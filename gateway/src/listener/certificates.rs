@@ -1,6 +1,7 @@
 //! The TLS configuration that new connections get: the server's certificate and key, and who signs clients. Either
 //! changes without a restart; open connections end only where nobody who is still trusted has signed their caller.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::connection::Door;
+use super::revoked::NotRevoked;
 use crate::auth::{Chain, fingerprint};
 use crate::login::Codes;
 use crate::metrics::Metrics;
@@ -99,15 +101,21 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// The authorities that sign clients, and whether a client must show a certificate of theirs.
+/// The authorities that sign clients, which of their certificates count no more, and whether a client must show one.
 pub(crate) struct Trust {
     authorities: Vec<CertificateDer<'static>>,
+    /// By serial.
+    revoked: Arc<BTreeSet<String>>,
     mode: Mode,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
 impl Trust {
-    fn new(authorities: &[CertificateDer<'static>], mode: Mode) -> Result<Self, String> {
+    fn new(
+        authorities: &[CertificateDer<'static>],
+        revoked: &Arc<BTreeSet<String>>,
+        mode: Mode,
+    ) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         for authority in authorities {
             roots
@@ -120,7 +128,8 @@ impl Trust {
             verifier = verifier.allow_unauthenticated();
         }
         let verifier = verifier.build().map_err(|error| format!("clients cannot be verified: {error}"))?;
-        Ok(Self { authorities: authorities.to_vec(), mode, verifier })
+        let verifier = Arc::new(NotRevoked::new(verifier, Arc::clone(revoked)));
+        Ok(Self { authorities: authorities.to_vec(), revoked: Arc::clone(revoked), mode, verifier })
     }
 
     /// Whether the chain that a caller has shown leads to one of these authorities.
@@ -170,23 +179,26 @@ impl Certificates {
         self.served.borrow().as_ref().map(|served| Arc::clone(&served.trust))
     }
 
-    /// Lets new connections come in this mode, and checks them against these authorities; on names within `domain`
-    /// visitors are let in without a certificate.
+    /// Lets new connections come in this mode, and checks them against these authorities and revocations; on names within
+    /// `domain` visitors are let in without a certificate.
     pub(crate) fn trust(
         &self,
         authorities: &[CertificateDer<'static>],
+        revoked: &Arc<BTreeSet<String>>,
         mode: Mode,
         domain: Option<&Hostname>,
     ) -> Result<(), String> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept =
-            parts.trust.as_ref().filter(|trust| trust.authorities == authorities && trust.mode == mode);
+        let is_same = |trust: &&Arc<Trust>| {
+            trust.authorities == authorities && trust.revoked == *revoked && trust.mode == mode
+        };
+        let kept = parts.trust.as_ref().filter(is_same);
         if kept.is_some() && parts.domain.as_ref() == domain {
             return Ok(());
         }
         let trust = match kept {
             Some(trust) => Arc::clone(trust),
-            None => Arc::new(Trust::new(authorities, mode)?),
+            None => Arc::new(Trust::new(authorities, revoked, mode)?),
         };
         let next = Parts { trust: Some(trust), domain: domain.cloned(), ..parts.clone() };
         self.publish(next, &mut parts)

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 use super::activity::Finding;
 use super::certificates::Trust;
 use super::connection::{Connection, Cut};
+use crate::rounds::Place;
 
 /// An HTTP connection of either version.
 pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
@@ -26,6 +27,8 @@ pub(super) struct Guard<'a> {
     changes: watch::Receiver<u64>,
     /// Who vouched for the caller's certificate.
     trust: Arc<Trust>,
+    /// Of the configuration that the connection was last held against.
+    place: Place,
 }
 
 impl<'a> Guard<'a> {
@@ -33,7 +36,7 @@ impl<'a> Guard<'a> {
         let mut changes = connection.shared.changes();
         // A snapshot may have come between the handshake and now.
         changes.mark_changed();
-        Self { connection, changes, trust }
+        Self { connection, changes, trust, place: connection.shared.rounds.join() }
     }
 
     /// Waits for the next configuration. May be dropped at any time, and called again.
@@ -41,8 +44,12 @@ impl<'a> Guard<'a> {
         if self.changes.changed().await.is_err() {
             return std::future::pending().await;
         }
+        let place = self.connection.shared.rounds.join();
         if self.connection.is_revoked() || !self.is_trusted() {
+            // It keeps its place until it is gone.
             self.connection.end(Cut::Revoked);
+        } else {
+            self.place = place;
         }
     }
 

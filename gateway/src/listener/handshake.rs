@@ -212,6 +212,7 @@ fn classify(error: &io::Error) -> HandshakeResult {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => HandshakeResult::Expired,
+            CertificateError::Revoked => HandshakeResult::Revoked,
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 HandshakeResult::UnknownIssuer
             }

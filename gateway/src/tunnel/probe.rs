@@ -125,7 +125,7 @@ fn request(shared: &Shared, tunnel: &Tunnel, name: &str) -> Result<Request<Empty
     *request.method_mut() = Method::HEAD;
     let headers = request.headers_mut();
     headers.insert(header::HOST, host);
-    headers.insert(header::USER_AGENT, HeaderValue::from_static("portcullis-probe"));
+    headers.insert(header::USER_AGENT, portcullis_protocol::carried::PROBER);
     headers.insert(PROBE, pass);
     Ok(request)
 }

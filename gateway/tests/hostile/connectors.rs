@@ -325,3 +325,53 @@ async fn a_connector_that_is_revoked_loses_the_requests_that_it_is_at_work_on() 
     tokio::time::timeout(Duration::from_secs(5), reading).await.unwrap();
     assert_eq!(tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap(), 502);
 }
+
+#[tokio::test]
+async fn a_crowd_that_comes_at_once_gets_in_and_whoever_was_there_is_served_meanwhile() {
+    const CROWD: u32 = 400;
+    let (door, echo, _connector) = two_tunnels().await;
+    let (endpoint, door) = (http(echo.address), std::sync::Arc::new(door));
+    let coming: Vec<_> = (0..CROWD)
+        .map(|number| {
+            let hello = Hello { connector: format!("{number:016x}"), ..hello("bad", &endpoint) };
+            let door = std::sync::Arc::clone(&door);
+            tokio::spawn(async move {
+                let (stream, _) = greeted(&door, &hello).await.unwrap();
+                answer_each(stream, |stream| frame(HEADERS, 5, stream, &[0x88])).await
+            })
+        })
+        .collect();
+    assert_eq!(visit(&door, WEB, "/").await.status, 200);
+    door.counted("portcullis_gateway_connectors", f64::from(CROWD + 1)).await;
+    assert_eq!(visit(&door, WEB, "/").await.status, 200);
+    answers(&door, "bad.t.example.com", 200).await;
+    for connector in coming {
+        connector.abort();
+        let _ = connector.await;
+    }
+    door.counted_down("portcullis_gateway_connectors", 1.0).await;
+    assert_eq!(visit(&door, WEB, "/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_cuts_nobody_whose_certificate_still_holds() {
+    let echo = Backend::echo().await;
+    let endpoint = http(echo.address);
+    let mut plan = plan(vec![tunnel("web", &endpoint)]);
+    let shown = pki::now().unix_timestamp();
+    let clock = portcullis_gateway::clock::Clock::manual(shown);
+    plan.options.clock = clock.clone();
+    let door = plan.start().await;
+    let connector = Connector::start(&door, "web", &endpoint).await;
+    let opened = echo.opened();
+    for jump in [60, -3600, 3600, -86_400, 0] {
+        clock.set(shown + jump);
+        for _ in 0..3 {
+            assert_eq!(visit(&door, WEB, "/").await.status, 200, "{jump}");
+        }
+        assert!((door.metric("portcullis_gateway_connectors").await - 1.0).abs() < 0.1, "{jump}");
+    }
+    assert!(echo.opened() - opened <= 2, "the connection to the endpoint is kept");
+    drop(connector);
+    door.counted_down("portcullis_gateway_connectors", 0.0).await;
+}

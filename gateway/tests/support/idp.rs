@@ -76,6 +76,7 @@ impl Idp {
             issuer: self.parameters(),
             client_id: "cli".to_owned(),
             scopes: vec!["openid".to_owned()],
+            revoked_subjects: Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
-use portcullis_cli::connector::{Credentials, EndpointTls, Settings};
+use portcullis_cli::connector::{Credentials, EndpointTls, Settings, Teller};
 use portcullis_contract::snapshot::{self, Auth, TunnelAccess, TunnelProtocol, Upstream};
 use portcullis_contract::tunnel::Offer;
 use portcullis_contract::{control, files};
@@ -117,6 +117,7 @@ pub(crate) async fn settings(door: &Door, name: &str, endpoint: &str, shown: &Le
         proxies: Arc::new(Matcher::builder().build()),
         health_listen: None,
         drain: Duration::from_secs(5),
+        teller: Teller::default(),
     };
     (settings, directory)
 }

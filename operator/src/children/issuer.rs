@@ -1,5 +1,7 @@
 //! Leaves of one authority: what is kept, and what is issued anew and why.
 
+use std::collections::BTreeSet;
+
 use portcullis_pki::{Authority, Leaf, LeafFacts, LeafProfile, Mint, Unusable, issue_leaf, reissue_reason};
 use time::OffsetDateTime;
 
@@ -52,12 +54,21 @@ impl Issuer<'_> {
         Ok(issue_leaf(self.authority, profile, self.now, self.mint)?)
     }
 
-    /// A bundle, kept or issued anew.
+    /// A bundle, kept or issued anew: certificates with these serials count no more.
     ///
     /// # Errors
     /// Where it cannot be issued.
-    pub fn bundle(&self, stored: Option<&Bundle>, profile: &LeafProfile) -> Result<Issued, Error> {
+    pub fn bundle(
+        &self,
+        stored: Option<&Bundle>,
+        profile: &LeafProfile,
+        revoked: &BTreeSet<String>,
+    ) -> Result<Issued, Error> {
+        let is_revoked = |facts: &LeafFacts| revoked.contains(&facts.serial);
         let reason = match stored {
+            Some(bundle) if bundle.leaf.as_ref().is_ok_and(is_revoked) => {
+                Some("its certificate was revoked".to_owned())
+            }
             Some(bundle) if bundle.ca != self.authority.certificate_pem => {
                 Some("its ca.crt is not the authority's".to_owned())
             }

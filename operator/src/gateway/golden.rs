@@ -139,9 +139,7 @@ pub(super) fn carry_out(
     then: OffsetDateTime,
 ) -> (Gateway, Applied) {
     let accepted = validate(gateway, observed, &settings()).unwrap();
-    let recorded =
-        gateway.status.as_ref().and_then(|status| status.ca.as_ref()).map(|ca| ca.fingerprint.as_str());
-    let plan = plan(&accepted, observed, &settings(), recorded, then, &RandomMint).unwrap();
+    let plan = plan(&accepted, observed, &settings(), gateway.status.as_ref(), then, &RandomMint).unwrap();
     for step in &plan.steps {
         match step {
             Step::Create(kind, name, object) | Step::Update(kind, name, object) => {
@@ -275,9 +273,7 @@ fn decide(gateway: &Gateway, observed: &Observed, conflicts: &[String]) -> Outco
         Ok(accepted) => accepted,
         Err(rejected) => return Outcome::Rejected(rejected),
     };
-    let recorded =
-        gateway.status.as_ref().and_then(|status| status.ca.as_ref()).map(|ca| ca.fingerprint.as_str());
-    let plan = plan(&accepted, observed, &settings(), recorded, NOW, &RandomMint).unwrap();
+    let plan = plan(&accepted, observed, &settings(), gateway.status.as_ref(), NOW, &RandomMint).unwrap();
     let failure = |message: &String| Failure {
         reason: portcullis_api::condition::Reason::NameConflict,
         message: message.clone(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use portcullis_api::{GatewayStatus, RevocationStatus};
 use portcullis_contract::snapshot::{self, Snapshot};
 use portcullis_pki::Mint;
 use time::OffsetDateTime;
@@ -17,10 +18,11 @@ use crate::world::Kind;
 pub mod certificates;
 pub mod config;
 pub mod deployment;
+pub mod revocations;
 pub mod service;
 
 pub use crate::children::{Error, Step};
-pub use certificates::{Certificates, Trouble};
+pub use certificates::{Certificates, Past, Trouble};
 
 /// What should be.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Plan {
     pub snapshot: Option<Published>,
     /// What callers are shown, and what stands in the way.
     pub certificates: Certificates,
+    /// Certificates that count no more.
+    pub revocations: Vec<RevocationStatus>,
     /// Backends that cannot be reached, in the words of the condition.
     pub unresolved: Vec<String>,
 }
@@ -48,7 +52,7 @@ pub struct Published {
     pub tunnels: BTreeMap<String, snapshot::Tunnel>,
 }
 
-/// Plans a Gateway.
+/// Plans a Gateway. `status` is what was said of it last.
 ///
 /// # Errors
 /// Where a certificate cannot be issued.
@@ -56,15 +60,18 @@ pub fn plan(
     accepted: &Accepted,
     observed: &Observed,
     settings: &Settings,
-    recorded_authority: Option<&str>,
+    status: Option<&GatewayStatus>,
     now: OffsetDateTime,
     mint: &dyn Mint,
 ) -> Result<Plan, Error> {
     let owner = accepted.owner();
     let maker = Maker::new(&owner, &accepted.uid);
-    let certificates = certificates::plan(accepted, observed, settings, recorded_authority, now, mint)?;
+    let revocations = revocations::revocations(accepted, observed, status, now);
+    let revoked = revocations::serials(&revocations);
+    let past = Past { authority: status.and_then(|status| status.ca.as_ref()), revoked: &revoked };
+    let certificates = certificates::plan(accepted, observed, settings, &past, now, mint)?;
     let mut wanted = certificates.wanted(&maker)?;
-    let snapshot = config::snapshot(accepted, settings, &certificates).map(publish).transpose()?;
+    let snapshot = config::snapshot(accepted, settings, &certificates, revoked).map(publish).transpose()?;
     if let Some(published) = &snapshot {
         wanted.push(Wanted::Object(Kind::ConfigMap, config::config_map(&maker, published)?));
     }
@@ -85,7 +92,7 @@ pub fn plan(
         pods || certificates.in_doubt(slot)
     });
     let unresolved = config::unresolved(accepted);
-    Ok(Plan { steps, snapshot, certificates, unresolved })
+    Ok(Plan { steps, snapshot, certificates, revocations, unresolved })
 }
 
 fn publish(snapshot: Snapshot) -> Result<Published, Error> {

@@ -27,6 +27,7 @@ fn client() -> impl Strategy<Value = Client> {
             user,
             roles,
             scopes: None,
+            revoke: Vec::new(),
             duration: format!("{hours}h"),
         })
 }

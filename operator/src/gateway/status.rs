@@ -4,11 +4,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use portcullis_api::condition::{ConditionType, Reason};
-use portcullis_api::{AuthorityStatus, CertificateStatus, ClientStatus, Gateway, GatewayStatus, TunnelCount};
+use portcullis_api::{
+    AuthorityStatus, CertificateStatus, ClientStatus, Gateway, GatewayStatus, RevocationStatus, TunnelCount,
+};
 use portcullis_pki::LeafFacts;
 
 use super::apply::Applied;
 use super::observe::Observed;
+use super::plan::revocations::is_still_valid;
 use super::validate::{Accepted, Rejected};
 use crate::moment;
 use crate::names;
@@ -85,7 +88,7 @@ pub fn status(gateway: &Gateway, observed: &Observed, outcome: &Outcome, now: Ti
             (previous.clone(), failed(ConditionType::CertificatesReady, Reason::IssuingFailed, why))
         }
         Outcome::Applied(accepted, applied) => {
-            carried_out(&previous, generation, observed, accepted, applied)
+            carried_out(&previous, generation, observed, accepted, applied, now)
         }
     };
     status.observed_generation = generation;
@@ -158,6 +161,7 @@ fn carried_out(
     observed: &Observed,
     accepted: &Accepted,
     applied: &Applied,
+    now: Timestamp,
 ) -> (GatewayStatus, Vec<Verdict>) {
     let replicas = Replicas::count(observed, applied.plan.snapshot.as_ref());
     let was_well = |kind| observed.settling && was(previous, generation, kind);
@@ -172,7 +176,8 @@ fn carried_out(
         },
         ca: authority(previous, accepted, applied),
         server_certificate: server(previous, accepted, applied),
-        clients: clients(previous, applied),
+        clients: clients(previous, applied, now),
+        revocations: revocations(applied, &replicas, now),
         tunnels: tunnels(observed, accepted, &replicas),
         ..GatewayStatus::default()
     };
@@ -225,16 +230,46 @@ fn server(previous: &GatewayStatus, accepted: &Accepted, applied: &Applied) -> O
     }
 }
 
-fn clients(previous: &GatewayStatus, applied: &Applied) -> Vec<ClientStatus> {
+fn clients(previous: &GatewayStatus, applied: &Applied, now: Timestamp) -> Vec<ClientStatus> {
     let planned = applied.plan.certificates.clients.iter();
     let clients = planned.filter_map(|(name, secret, facts)| {
+        let before = previous.clients.iter().find(|client| client.name == *name);
         if !is_written(applied, secret.clone()) {
-            return previous.clients.iter().find(|client| client.name == *name).cloned();
+            return before.cloned();
         }
         let certificate = certificate(facts);
-        Some(ClientStatus { name: name.clone(), secret_name: secret.clone(), certificate })
+        let superseded = before.map(|before| superseded(before, &certificate, applied, now));
+        let (name, secret_name) = (name.clone(), secret.clone());
+        Some(ClientStatus { name, secret_name, certificate, superseded: superseded.unwrap_or_default() })
     });
     clients.collect()
+}
+
+/// Earlier certificates of a client that still open the Gateway.
+fn superseded(
+    before: &ClientStatus,
+    current: &CertificateStatus,
+    applied: &Applied,
+    now: Timestamp,
+) -> Vec<CertificateStatus> {
+    let earlier = std::iter::once(&before.certificate).chain(&before.superseded);
+    let opens = |it: &&CertificateStatus| {
+        it.serial != current.serial
+            && is_still_valid(&it.not_after, now)
+            && applied.plan.revocations.iter().all(|revoked| revoked.serial != it.serial)
+    };
+    earlier.filter(opens).cloned().collect()
+}
+
+/// A replica says that it serves a configuration once nothing is open any more that this one revokes.
+fn revocations(applied: &Applied, replicas: &Replicas<'_>, now: Timestamp) -> Vec<RevocationStatus> {
+    let mut revocations = applied.plan.revocations.clone();
+    if replicas.have_all_acknowledged() {
+        for revocation in &mut revocations {
+            revocation.enforced_at.get_or_insert_with(|| moment::second(now));
+        }
+    }
+    revocations
 }
 
 fn is_written(applied: &Applied, secret: String) -> bool {

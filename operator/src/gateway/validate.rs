@@ -80,6 +80,8 @@ pub struct Caller {
     pub client: Client,
     /// From issuing to expiry of the bundle's certificate.
     pub lifetime: Duration,
+    /// Serials of its certificates that count no more.
+    pub revoke: Vec<String>,
 }
 
 /// A spec that makes no sense, though the API server took it.
@@ -147,6 +149,7 @@ fn caller(client: &portcullis_api::Client) -> Result<Caller, Rejected> {
             scopes: client.scopes.clone(),
         },
         lifetime: span(&format!("spec.clients[{}].duration", client.name), &client.duration)?,
+        revoke: client.revoke.clone(),
     })
 }
 

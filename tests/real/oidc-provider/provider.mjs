@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util';
 
 import { Provider, errors } from 'oidc-provider';
 
-import { signInPage } from './page.mjs';
+import { consentPage, signInPage } from './page.mjs';
 
 const PEOPLE = {
   alice: { name: 'Alice', email: 'alice@example.com', groups: ['gateway-admins', 'everybody'] },
@@ -66,7 +66,12 @@ function providerWith(jwks) {
       {
         client_id: 'portcullis-cli',
         token_endpoint_auth_method: 'none',
-        grant_types: ['authorization_code', 'refresh_token', 'password'],
+        grant_types: [
+          'authorization_code',
+          'refresh_token',
+          'password',
+          'urn:ietf:params:oauth:grant-type:device_code',
+        ],
         redirect_uris: ['http://127.0.0.1/callback'],
         application_type: 'native',
       },
@@ -92,6 +97,8 @@ function providerWith(jwks) {
       // Scopes once more, as a list.
       scp: (token.scope ?? '').split(' ').filter(Boolean),
     }),
+    // A command line is logged in for as long as its refresh token is; each of those is good once.
+    issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     extraClientMetadata: { properties: ['id_token_seconds'] },
     ttl: {
       IdToken: (_ctx, _token, client) => client.id_token_seconds ?? 3600,
@@ -99,11 +106,15 @@ function providerWith(jwks) {
       ClientCredentials: () => 3600,
       Interaction: () => 600,
       Session: () => 3600,
+      RefreshToken: () => 3600,
+      DeviceCode: () => 600,
       Grant: () => 3600,
     },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      deviceFlow: { enabled: true },
+      revocation: { enabled: true },
       registration: { enabled: true },
       resourceIndicators: {
         enabled: true,
@@ -122,7 +133,7 @@ function providerWith(jwks) {
       },
     },
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
-    // Nobody is asked for consent: whoever signs in wants to.
+    // Programs must ask people each time; what they ask for is granted whole.
     loadExistingGrant: async (ctx) => {
       const grant = new ctx.oidc.provider.Grant({
         clientId: ctx.oidc.client.clientId,
@@ -176,9 +187,20 @@ async function bodyOf(request) {
   return Buffer.concat(parts).toString();
 }
 
-/** The page where people sign in. */
+/** The pages where people sign in, and where they allow a program to act for them. */
 async function interact(request, response) {
-  const { prompt } = await provider.interactionDetails(request, response);
+  const { prompt, params } = await provider.interactionDetails(request, response);
+  if (prompt.name === 'consent') {
+    if (request.method !== 'POST') {
+      response.setHeader('content-type', 'text/html; charset=utf-8').end(consentPage(params.client_id));
+      return;
+    }
+    const allowed = new URLSearchParams(await bodyOf(request)).get('answer') === 'allow';
+    const denied = { error: 'access_denied', error_description: 'the person said no' };
+    const result = allowed ? { consent: {} } : denied;
+    await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: allowed });
+    return;
+  }
   if (prompt.name !== 'login') throw new Error(`nobody answers the prompt ${prompt.name}`);
   if (request.method !== 'POST') {
     response.setHeader('content-type', 'text/html; charset=utf-8').end(signInPage(''));

@@ -22,6 +22,7 @@ fn token(user: &str, roles: &[&str], scopes: Option<&[&str]>) -> Shown {
         subject: format!("s-{user}"),
         issuer: "https://idp.example.com".to_owned(),
         expires_at: 180,
+        issued_at: Some(100),
         grant: Grant { roles: texts(roles), scopes: scopes.map(texts), connector: false },
     }))
 }
@@ -121,6 +122,40 @@ fn a_token_that_is_not_believed_or_has_expired_denies_whatever_else_is_shown() {
         decide(&evidence, &config(), 181).unwrap_err().reason,
         DenialReason::Token(TokenFault::Expired)
     );
+}
+
+#[test]
+fn a_certificate_that_was_revoked_opens_nothing_whatever_else_is_shown() {
+    let certificate = certificate(CI);
+    let config = config_with(|it| it.revoked = Arc::new([certificate.serial.clone()].into()));
+    for bearer in [Shown::Nothing, token("alice", &["admin"], None)] {
+        let evidence = Evidence { certificate: Some(&certificate), bearer, ..Evidence::default() };
+        assert_eq!(decide(&evidence, &config, 150).unwrap_err().reason, DenialReason::Revoked);
+    }
+    let other = config_with(|it| it.revoked = Arc::new(["ff".to_owned()].into()));
+    let evidence = Evidence { certificate: Some(&certificate), ..Evidence::default() };
+    assert!(decide(&evidence, &other, 150).is_ok());
+}
+
+#[test]
+fn tokens_of_a_revoked_subject_are_refused_if_they_were_issued_before_or_do_not_say_when() {
+    let revoked = |subject: &str, before| {
+        config_with(|it| {
+            it.mode = Mode::Edge;
+            let revoked_subjects = [(subject.to_owned(), before)].into();
+            it.oidc = Some(crate::config::Oidc { revoked_subjects, ..crate::config::tests::oidc() });
+        })
+    };
+    let decided = |config: &Config, issued_at| {
+        let Shown::Believed(token) = token("alice", &["user"], None) else { unreachable!() };
+        let bearer = Shown::Believed(Arc::new(Identified { issued_at, ..Identified::clone(&token) }));
+        decide(&Evidence { bearer, ..Evidence::default() }, config, 150).map(drop).map_err(|it| it.reason)
+    };
+    let denied = Err(DenialReason::Token(TokenFault::Revoked));
+    assert_eq!(decided(&revoked("s-alice", 120), Some(119)), denied);
+    assert_eq!(decided(&revoked("s-alice", 120), None), denied);
+    assert_eq!(decided(&revoked("s-alice", 120), Some(120)), Ok(()));
+    assert_eq!(decided(&revoked("s-bob", 120), Some(119)), Ok(()));
 }
 
 /// What may be in the evidence of a case.

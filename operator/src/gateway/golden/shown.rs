@@ -17,7 +17,14 @@ fn shown_value(value: &Value) -> Value {
             .map(|(key, value)| {
                 let secret = matches!(key.rsplit_once('.'), Some((_, "crt" | "key")));
                 let value = if secret { shown_secret(value) } else { shown_value(value) };
-                (key.clone(), if key == "serial" { json!("<serial>") } else { value })
+                let shown = match key.as_str() {
+                    "serial" => json!("<serial>"),
+                    "revoked" => {
+                        value.as_array().map(|all| json!(vec!["<serial>"; all.len()])).unwrap_or(value)
+                    }
+                    _ => value,
+                };
+                (key.clone(), shown)
             })
             .collect(),
         Value::Array(items) => items.iter().map(shown_value).collect(),

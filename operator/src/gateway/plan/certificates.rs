@@ -1,6 +1,9 @@
 //! Authority, server certificate and bundles: what is kept, what is issued, and what must not be touched. An authority
 //! that has signed what clients hold is never silently replaced.
 
+use std::collections::BTreeSet;
+
+use portcullis_api::AuthorityStatus;
 use portcullis_api::condition::Reason;
 use portcullis_pki::{AuthorityFacts, LeafFacts, Mint, renewal_time};
 use time::OffsetDateTime;
@@ -50,16 +53,26 @@ pub struct Trouble {
     pub message: String,
 }
 
-/// Decides what is kept and what is issued. `recorded` is the fingerprint of the authority in the Gateway's status.
+/// What came before.
+#[derive(Debug)]
+pub struct Past<'a> {
+    /// The authority in the Gateway's status.
+    pub authority: Option<&'a AuthorityStatus>,
+    /// Serials of certificates that count no more.
+    pub revoked: &'a BTreeSet<String>,
+}
+
+/// Decides what is kept and what is issued.
 pub fn plan(
     accepted: &Accepted,
     observed: &Observed,
     settings: &Settings,
-    recorded: Option<&str>,
+    past: &Past<'_>,
     now: OffsetDateTime,
     mint: &dyn Mint,
 ) -> Result<Certificates, Error> {
     let gateway = &accepted.key.name;
+    let recorded = past.authority.map(|authority| authority.fingerprint.as_str());
     let signer = signer(accepted, observed, recorded, now, mint)?;
     let mut plan = Certificates::default();
     let authority = match signer {
@@ -82,7 +95,7 @@ pub fn plan(
         let profile = profiles::client(accepted, settings, caller);
         let secret = names::bundle_secret(gateway, &caller.client.name);
         let stored = observed.bundle(gateway, &caller.client.name);
-        let bundle = issuer.bundle(stored, &profile)?;
+        let bundle = issuer.bundle(stored, &profile, past.revoked)?;
         if bundle.reason.is_some() {
             plan.note("bundle", &secret, bundle.reason);
         }

@@ -1,5 +1,7 @@
 //! The snapshot that replicas serve, and the ConfigMap that a fresh one starts from.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use portcullis_contract::files;
 use portcullis_contract::snapshot::{GatewayName, Snapshot, Target};
@@ -13,7 +15,12 @@ use crate::names;
 use crate::settings::Settings;
 
 /// What the replicas should serve. None while no authority or no server certificate can be named.
-pub fn snapshot(accepted: &Accepted, settings: &Settings, certificates: &Certificates) -> Option<Snapshot> {
+pub fn snapshot(
+    accepted: &Accepted,
+    settings: &Settings,
+    certificates: &Certificates,
+    revoked: BTreeSet<String>,
+) -> Option<Snapshot> {
     Some(Snapshot {
         gateway: GatewayName { namespace: accepted.key.namespace.clone(), name: accepted.key.name.clone() },
         trust_domain: settings.trust_domain.clone(),
@@ -21,6 +28,7 @@ pub fn snapshot(accepted: &Accepted, settings: &Settings, certificates: &Certifi
         trust: vec![certificates.trust.clone()?],
         server_fingerprint: certificates.server.as_ref()?.fingerprint.clone(),
         clients: accepted.clients.iter().map(|caller| caller.client.clone()).collect(),
+        revoked: revoked.into_iter().collect(),
         backends: accepted.backends.clone(),
         mode: accepted.access.mode,
         trusted_proxies: accepted.access.trusted_proxies.clone(),

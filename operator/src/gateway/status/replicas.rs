@@ -1,5 +1,6 @@
 //! Which replicas are ready, and which of those have proved that they serve what they should.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::control::Session;
@@ -10,6 +11,8 @@ use crate::world::Pod;
 /// The ready pods, each with what it said on the control channel.
 pub struct Replicas<'a> {
     ready: Vec<(&'a str, Option<&'a Session>)>,
+    /// Those that stop, or do not listen yet, too.
+    attached: &'a BTreeMap<String, Session>,
     published: Option<&'a Published>,
 }
 
@@ -18,7 +21,7 @@ impl<'a> Replicas<'a> {
     pub fn count(observed: &'a Observed, published: Option<&'a Published>) -> Self {
         let ready = observed.pods.iter().filter(|(_, pod): &(&String, &Arc<Pod>)| pod.ready);
         let ready = ready.map(|(name, _)| (name.as_str(), observed.sessions.get(name))).collect();
-        Self { ready, published }
+        Self { ready, attached: &observed.sessions, published }
     }
 
     /// Each ready pod, with what it said.
@@ -63,6 +66,15 @@ impl<'a> Replicas<'a> {
             self.programmed(),
             self.ready()
         ))
+    }
+
+    /// Whether every replica serves the current configuration: those that are ready, and those that are attached and are not.
+    pub fn have_all_acknowledged(&self) -> bool {
+        let is_current = |session: &Session| {
+            session.acknowledged.as_ref().is_some_and(|(version, _)| Some(version) == self.version())
+        };
+        let ready = self.ready.iter().all(|(_, session)| session.is_some_and(is_current));
+        !self.ready.is_empty() && ready && self.attached.values().all(is_current)
     }
 
     /// Whether those that are not known to be programmed have said nothing at all yet.

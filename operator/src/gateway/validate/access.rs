@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use k8s_openapi::jiff::Timestamp;
 use portcullis_api::{AccessMode, CaBundleRef, GatewaySpec, Roles};
 use portcullis_contract::files;
-use portcullis_contract::snapshot::{Edge, Issuer, Mode, Oidc};
+use portcullis_contract::snapshot::{Edge, Issuer, Mode, Oidc, RevokedSubject};
 
 use super::{Rejected, invalid, seconds};
 
@@ -134,7 +135,20 @@ fn oidc(oidc: &portcullis_api::Oidc, roots: &mut Vec<Roots>) -> Result<Oidc, Rej
         issuer: with_roles(issuer, &oidc.roles),
         client_id: oidc.client_id.clone().unwrap_or_else(|| oidc.audience.clone()),
         scopes: oidc.scopes.clone(),
+        revoked_subjects: oidc.revoked_subjects.iter().map(revoked_subject).collect::<Result<_, _>>()?,
     })
+}
+
+fn revoked_subject(revoked: &portcullis_api::RevokedSubject) -> Result<RevokedSubject, Rejected> {
+    let issued_before = revoked.issued_before.parse::<Timestamp>().map_err(|_| {
+        invalid(format!(
+            "spec.oidc.revokedSubjects holds issuedBefore {:?}: write an RFC 3339 time such as 2026-01-31T12:00:00Z",
+            revoked.issued_before
+        ))
+    })?;
+    // A fraction of a second more revokes that second too.
+    let ceiling = issued_before.as_second() + i64::from(issued_before.subsec_nanosecond() > 0);
+    Ok(RevokedSubject { subject: revoked.subject.clone(), issued_before: ceiling })
 }
 
 fn with_roles(issuer: Issuer, roles: &Roles) -> Issuer {

@@ -1,5 +1,7 @@
 //! The connector's bundle: signed by the Gateway's authority, and good for exactly one Tunnel.
 
+use std::collections::BTreeSet;
+
 use portcullis_contract::identity::{Holder, Identity};
 use portcullis_pki::{Authority, LeafProfile, Mint, Usage, renewal_time};
 use time::{Duration, OffsetDateTime};
@@ -34,7 +36,8 @@ pub(super) fn bundle(
 ) -> Result<Bundle, Error> {
     let name = names::connector(&tunnel.name);
     let profile = profile(gateway, tunnel, settings);
-    let issued = Issuer { authority, now, mint }.bundle(observed.bundle(&tunnel.name), &profile)?;
+    let issued =
+        Issuer { authority, now, mint }.bundle(observed.bundle(&tunnel.name), &profile, &BTreeSet::new())?;
     let note = issued.reason.map(|reason| format!("connector's bundle {name} issued: {reason}"));
     Ok(Bundle {
         name,

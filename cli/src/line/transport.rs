@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 const MESSAGE: usize = 64 * 1024;
 
 /// A connection to a gateway.
-pub(super) enum Transport {
+pub(crate) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
     WebSocket(WebSocketBytes<TlsStream<TcpStream>>),
     /// To a proxy that ends TLS, next to this machine.
@@ -24,13 +24,13 @@ pub(super) enum Transport {
 }
 
 /// A WebSocket as a stream of bytes: binary messages in order, whose borders mean nothing.
-pub(super) struct WebSocketBytes<S> {
+pub(crate) struct WebSocketBytes<S> {
     socket: Box<WebSocketStream<S>>,
     unread: Bytes,
 }
 
 impl<S> WebSocketBytes<S> {
-    pub(super) fn new(socket: WebSocketStream<S>) -> Self {
+    pub(crate) fn new(socket: WebSocketStream<S>) -> Self {
         Self { socket: Box::new(socket), unread: Bytes::new() }
     }
 }

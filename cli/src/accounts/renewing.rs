@@ -1,0 +1,77 @@
+//! Shows what a login has left, and renews it before it ends.
+
+use std::env;
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
+
+use super::keeper::{Slot, Slots};
+use super::kept::Accounts;
+use super::{remember, trust};
+use crate::channel::{Token, TokenSource};
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::login::{Machine, Session};
+use crate::store::{Metadata, Name, Oidc, Place, Store};
+
+/// Tokens of whoever is logged in at a gateway, or of the machine that the environment names.
+pub struct Renewing {
+    slots: Slots,
+    oidc: Option<Oidc>,
+    machine: Option<Machine>,
+    clock: Clock,
+    /// Made when something is to be renewed: most calls find a token that is good.
+    session: OnceCell<Session>,
+}
+
+impl Renewing {
+    /// Of this gateway.
+    ///
+    /// # Errors
+    /// Where the environment names half of a machine.
+    pub fn new(store: &Store, place: Place, name: &Name, metadata: &Metadata) -> Result<Self, Failure> {
+        let machine = Machine::find(&|name| env::var(name).ok())?;
+        let slot = machine.as_ref().map_or(Slot::Active, |it| Slot::Machine(it.client_id.clone()));
+        let slots = Slots { accounts: Accounts::of(store, place, name), slot };
+        let oidc = metadata.oidc.clone();
+        Ok(Self { slots, oidc, machine, clock: Clock::default(), session: OnceCell::new() })
+    }
+
+    async fn token(&self) -> Result<Option<Token>, Failure> {
+        let kept = self.slots.tokens()?;
+        if let Some(tokens) = kept.as_ref().filter(|it| it.is_fresh(self.clock.now())) {
+            return Ok(Token::new(tokens.access_token.expose()));
+        }
+        if kept.is_none() && (self.machine.is_none() || self.oidc.is_none()) {
+            return Ok(None);
+        }
+        let session = self.session.get_or_try_init(async || self.session()).await?;
+        Ok(Token::new(session.token().await?.expose()))
+    }
+
+    fn session(&self) -> Result<Session, Failure> {
+        let (ask, ca) = match &self.oidc {
+            Some(oidc) => (remember::ask(oidc), remember::ca(oidc)),
+            None => Default::default(),
+        };
+        Ok(Session::new(Arc::new(self.slots.clone()), trust::web(ca)?, ask, self.machine.clone()))
+    }
+}
+
+impl TokenSource for Renewing {
+    fn bearer(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
+        Box::pin(self.token())
+    }
+
+    fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
+        Box::pin(async { Ok(self.slots.accounts.edge()?.and_then(|it| Token::new(&it))) })
+    }
+}
+
+impl fmt::Debug for Renewing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renewing").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! Opens the connections that calls go on, as the gateway's mode wants them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderName, Uri, header};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::Access;
+use super::noticed::{Noticed, Watched};
+use crate::failure::Failure;
+use crate::gateways::Resolved;
+use crate::line::{self, CONNECT_TIME, Said, address, websocket};
+use crate::store::Mode;
+
+/// Where a gateway serves the WebSocket that carries a connection.
+const TUNNEL_PATH: &str = "/_ws_tunnel";
+/// What Cloudflare's edge takes from programs; browsers send the cookie.
+const CLOUDFLARE_TOKEN: HeaderName = HeaderName::from_static("cf-access-token");
+const CLOUDFLARE_COOKIE: &str = "CF_Authorization";
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Any connection's bytes.
+pub(super) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+
+/// Opens connections to one gateway.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    gateway: Arc<Resolved>,
+    access: Access,
+    noticed: Noticed,
+}
+
+impl Connector {
+    pub(super) fn new(gateway: &Resolved, access: &Access, noticed: Noticed) -> Self {
+        Self { gateway: Arc::new(gateway.clone()), access: access.clone(), noticed }
+    }
+
+    async fn open(self) -> Result<Box<dyn Bytes>, BoxError> {
+        let endpoint = &self.gateway.endpoint;
+        let (host, port) = address(endpoint);
+        let late = || line::Error::TimedOut(format!("{host}:{port}"));
+        let stream = tokio::time::timeout(CONNECT_TIME, line::reach(endpoint, &self.access.proxies));
+        let stream = stream.await.map_err(|_| late())??;
+        let opened = tokio::time::timeout(CONNECT_TIME, self.agree(stream));
+        opened.await.map_err(|_| late())?
+    }
+
+    /// A connection for HTTP/1.1, whatever the gateway's mode.
+    pub(super) async fn plain(self) -> Result<Box<dyn Bytes>, BoxError> {
+        let endpoint = &self.gateway.endpoint;
+        let (host, port) = address(endpoint);
+        let open = async {
+            let stream = line::reach(endpoint, &self.access.proxies).await?;
+            Ok(if endpoint.scheme_str() == Some("http") {
+                Box::new(stream) as Box<dyn Bytes>
+            } else {
+                Box::new(Watched::new(self.tls(stream, b"http/1.1").await?, self.noticed.clone()))
+            })
+        };
+        let opened = tokio::time::timeout(CONNECT_TIME, open).await;
+        opened.map_err(|_| line::Error::TimedOut(format!("{host}:{port}")))?
+    }
+
+    async fn agree(&self, stream: TcpStream) -> Result<Box<dyn Bytes>, BoxError> {
+        let gateway = &*self.gateway;
+        let plain = gateway.endpoint.scheme_str() == Some("http");
+        let edge = gateway.metadata.mode == Mode::Edge;
+        Ok(match (plain, edge) {
+            (true, false) => Box::new(stream),
+            (true, true) => {
+                Box::new(websocket(stream, &gateway.endpoint, TUNNEL_PATH, self.said().await?).await?)
+            }
+            (false, false) => Box::new(Watched::new(self.tls(stream, b"h2").await?, self.noticed.clone())),
+            (false, true) => {
+                let stream = Watched::new(self.tls(stream, b"http/1.1").await?, self.noticed.clone());
+                Box::new(websocket(stream, &gateway.endpoint, TUNNEL_PATH, self.said().await?).await?)
+            }
+        })
+    }
+
+    async fn tls(&self, stream: TcpStream, protocol: &[u8]) -> Result<TlsStream<TcpStream>, BoxError> {
+        let mut config = self.access.tls()?;
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let (host, port) = address(&self.gateway.endpoint);
+        Ok(line::agree(stream, self.gateway.server_name(), &format!("{host}:{port}"), config).await?)
+    }
+
+    /// Who opens a WebSocket: what the edge looks at, and what the gateway behind it does.
+    async fn said(&self) -> Result<Said, Failure> {
+        let mut said = Said::new();
+        let edge = self.gateway.metadata.edge.as_ref();
+        let cookie = edge.map_or(CLOUDFLARE_COOKIE, |edge| edge.cookie.as_str());
+        let (token, bearer) = (self.access.tokens.edge().await?, self.access.tokens.bearer().await?);
+        if let Some(token) = &token {
+            if cookie == CLOUDFLARE_COOKIE {
+                said.push((CLOUDFLARE_TOKEN, token.value("")?));
+            }
+            if !cookie.is_empty() {
+                said.push((header::COOKIE, token.value(&format!("{cookie}="))?));
+            }
+        }
+        // A gateway that believes another issuer's bearer tokens would deny this one.
+        let edge_s = token.filter(|_| self.gateway.metadata.oidc.is_none());
+        if let Some(token) = bearer.or(edge_s) {
+            said.push((header::AUTHORIZATION, token.value("Bearer ")?));
+        }
+        Ok(said)
+    }
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<Box<dyn Bytes>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move { connector.open().await.map(TokioIo::new) })
+    }
+}

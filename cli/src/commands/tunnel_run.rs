@@ -1,0 +1,53 @@
+//! `tunnel run`: the connector.
+
+use std::env;
+use std::io;
+
+use http::Uri;
+use tracing_subscriber::EnvFilter;
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure, chain};
+use crate::options::{LogFormat, TunnelRun};
+use crate::{connector, gateways, shutdown};
+
+/// Where pods find the gateway's address.
+const ENDPOINT: &str = "PORTCULLIS_GATEWAY_ENDPOINT";
+
+pub(super) fn act(context: &Context, run: &TunnelRun) -> Result<(), Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::new(Exit::Failed, chain(error));
+    let gateway = gateway(context)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(&error))?;
+    runtime.block_on(async {
+        // Whoever came first has installed the same one.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        log(run.log_format);
+        let stop = shutdown::signal().map_err(|error| failed(&error))?;
+        let settings = connector::Settings::read(run, gateway).await.map_err(|error| failed(&error))?;
+        connector::run(settings, stop).await.map_err(|error| failed(&error))
+    })
+}
+
+/// The one that is named, by a URL or by what is stored; that of the environment; the active one.
+fn gateway(context: &Context) -> Result<Uri, Failure> {
+    if !context.is_gateway_given()
+        && let Some(url) = env::var(ENDPOINT).ok().filter(|it| !it.is_empty())
+    {
+        return gateways::endpoint(&url)
+            .map_err(|reason| Failure::new(Exit::Usage, format!("failed to read {ENDPOINT}: {reason}")));
+    }
+    Ok(context.gateway()?.endpoint)
+}
+
+fn log(format: LogFormat) {
+    let filter = EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
+        .with_env_var("PORTCULLIS_LOG")
+        .from_env_lossy();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => builder.with_target(false).init(),
+    }
+}

@@ -1,0 +1,117 @@
+//! What every command works with: the store, the voice, and the gateway that is meant. Nothing is read or connected before
+//! it is asked for.
+
+use std::env;
+use std::sync::Arc;
+
+use crate::accounts::Renewing;
+use crate::channel::{Access, Anonymous, Channel, TokenSource};
+use crate::clock;
+use crate::failure::{Exit, Failure};
+use crate::gateways::{Given, Known, Resolved, certificate, resolve};
+use crate::options::{Kube, Target};
+use crate::say::Say;
+use crate::store::{Bundle, Store};
+
+/// What every command works with.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// How everything is printed.
+    pub say: Say,
+    /// The configuration directory.
+    pub store: Store,
+    /// Which cluster.
+    pub kube: Kube,
+    target: Target,
+}
+
+impl Context {
+    /// As the command line and the environment say.
+    pub fn new(target: Target, kube: Kube, say: Say) -> Self {
+        Self { say, store: Store::from_environment(), kube, target }
+    }
+
+    /// The gateway that the command means.
+    ///
+    /// # Errors
+    /// Where that is none.
+    pub fn gateway(&self) -> Result<Resolved, Failure> {
+        let given = Given {
+            endpoint: self.target.gateway_endpoint.clone(),
+            gateway: self.target.gateway.clone(),
+            environment: env::var("PORTCULLIS_GATEWAY").ok(),
+        };
+        let resolved = resolve(&given, &Known::read(&self.store)?)?;
+        self.say.detail(format!(
+            "gateway {} at {} (from {})",
+            resolved.title(),
+            resolved.endpoint,
+            resolved.rule
+        ));
+        Ok(resolved)
+    }
+
+    /// Whether the command line itself says which gateway.
+    pub fn is_gateway_given(&self) -> bool {
+        self.target.gateway.is_some() || self.target.gateway_endpoint.is_some()
+    }
+
+    /// Whether any certificate of a server is believed.
+    pub fn is_insecure(&self) -> bool {
+        self.target.insecure_skip_tls_verify
+    }
+
+    /// What is shown to a gateway: what is stored for it.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    pub fn access(&self, gateway: &Resolved) -> Result<Access, Failure> {
+        let (bundle, tokens): (_, Arc<dyn TokenSource>) = match &gateway.stored {
+            Some((place, name)) => (
+                self.store.bundle(*place, name)?.unwrap_or_default(),
+                Arc::new(Renewing::new(&self.store, *place, name, &gateway.metadata)?),
+            ),
+            None => (Bundle::default(), Arc::new(Anonymous)),
+        };
+        let end = bundle.identity.as_ref().and_then(|(chain, _)| certificate::ends(chain));
+        if let Some(warning) = end.and_then(|end| certificate::warning(&gateway.title(), end, clock::now())) {
+            self.say.warn(warning);
+        }
+        Ok(self.shown_with(gateway, bundle, tokens))
+    }
+
+    /// The same, with what is not stored yet.
+    pub fn shown_with(&self, gateway: &Resolved, bundle: Bundle, tokens: Arc<dyn TokenSource>) -> Access {
+        if self.is_insecure() {
+            self.say.warn(format!(
+                "whoever answers at {} is believed to be the gateway: its certificate is not looked at",
+                gateway.endpoint
+            ));
+        }
+        Access::new(bundle, tokens, self.is_insecure(), self.say.timeout())
+    }
+
+    /// A connection to a gateway, with what is stored for it.
+    ///
+    /// # Errors
+    /// Where nothing answers, or nothing that can be believed.
+    pub async fn channel(&self, gateway: &Resolved) -> Result<Channel, Failure> {
+        Channel::open(gateway, &self.access(gateway)?).await
+    }
+
+    /// Runs what waits for the network. Commands that do not wait never start a runtime.
+    ///
+    /// # Errors
+    /// What it comes to.
+    pub fn wait<T>(&self, what: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        // Whoever came first has installed the same one.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|error| Failure::new(Exit::Failed, format!("failed to start: {error}")))?;
+        let outcome = runtime.block_on(what);
+        // A name that is still looked up holds up nobody.
+        runtime.shutdown_background();
+        outcome
+    }
+}
