@@ -45,6 +45,7 @@ impl DenialReason {
             Self::UnknownClient,
             Self::NotYetValid,
             Self::Expired,
+            Self::Revoked,
             Self::Forbidden,
             Self::UntrustedPeer,
         ];

@@ -1,11 +1,12 @@
 //! How a cluster that is not ours comes by the images: loaded into it where it is on this machine, else through a registry.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::images::Archive;
-use crate::{command, say};
+use crate::{cache, command, say};
 
 /// Where the images go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,15 +123,10 @@ fn push(archive: &Archive, name: &str) -> Result<()> {
         return command::run(skopeo.args([&format!("oci-archive:{path}"), &format!("docker://{name}")]));
     }
     if command::exists("buildah") {
-        let pulled = command::output(Command::new("buildah").args([
-            "pull",
-            "--quiet",
-            &format!("oci-archive:{path}"),
-        ]))?;
-        let id = pulled.trim().lines().last().context("buildah does not say what it pulled")?.to_owned();
-        let mut push = Command::new("buildah");
-        push.arg("push").arg(format!("--tls-verify={}", !plain));
-        return command::run(push.args([&id, &format!("docker://{name}")]));
+        let storage = archive.path.with_extension("storage");
+        let pushed = push_by_buildah(archive, name, plain, &storage);
+        cache::remove(&storage)?;
+        return pushed;
     }
     if command::exists("docker") {
         command::run(Command::new("docker").args(["load", "--input"]).arg(&archive.path))?;
@@ -138,6 +134,21 @@ fn push(archive: &Archive, name: &str) -> Result<()> {
         return command::run(Command::new("docker").args(["push", name]));
     }
     bail!("one of skopeo, buildah or docker is needed to push to a registry")
+}
+
+/// With storage that is thrown away and works wherever files do.
+fn push_by_buildah(archive: &Archive, name: &str, plain: bool, storage: &Path) -> Result<()> {
+    let buildah = || {
+        let mut buildah = Command::new("buildah");
+        buildah.args(["--storage-driver", "vfs", "--root"]).arg(storage.join("root"));
+        buildah.arg("--runroot").arg(storage.join("run"));
+        buildah
+    };
+    let from = format!("oci-archive:{}", archive.path.display());
+    let pulled = command::output(buildah().args(["pull", "--quiet", &from]))?;
+    let id = pulled.trim().lines().last().context("buildah does not say what it pulled")?.to_owned();
+    let tls = format!("--tls-verify={}", !plain);
+    command::run(buildah().args(["push", &tls, &id, &format!("docker://{name}")]))
 }
 
 #[cfg(test)]
