@@ -26,7 +26,10 @@ pub(crate) fn health(shared: Arc<Shared>) -> Router {
 
 /// `/metrics`.
 pub(crate) fn metrics(shared: Arc<Shared>) -> Router {
-    let render = move || async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.metrics.render()) };
+    let render = move || async move {
+        shared.metrics.census.take(&shared);
+        ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.metrics.render())
+    };
     Router::new().route("/metrics", get(render))
 }
 

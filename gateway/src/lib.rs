@@ -9,11 +9,13 @@
 //!
 //! What must not live here: Kubernetes. The gateway holds no credentials of the cluster and links no client for it.
 
+mod access;
 mod admin;
 mod api;
 mod auth;
 mod backend;
 mod body;
+mod census;
 pub mod clock;
 mod config;
 mod control;

@@ -1,5 +1,6 @@
 //! What is counted. Labels come from enums only; a name or a message never becomes one.
 
+use std::hash::Hash;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -7,10 +8,14 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use portcullis_contract::control::Probe;
+
 use crate::auth::DenialReason;
+use crate::census::Census;
 use crate::tunnel::TunnelFault;
 
 /// An enum whose variants are a label's values.
@@ -20,7 +25,6 @@ macro_rules! label {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum $name { $($(#[$doc])* $variant,)+ }
 
-        #[cfg(test)]
         impl $crate::metrics::Labelled for $name {
             const ALL: &'static [Self] = &[$(Self::$variant,)+];
         }
@@ -43,8 +47,7 @@ macro_rules! label {
 }
 pub(crate) use label;
 
-/// Every value of a label, for tests that must miss none.
-#[cfg(test)]
+/// Every value of a label, for what must miss none.
 pub(crate) trait Labelled: Sized + 'static {
     const ALL: &'static [Self];
 }
@@ -103,6 +106,36 @@ impl Passed {
             TunnelFault::Address => Self::Address,
             TunnelFault::Often { .. } => Self::Often,
         }
+    }
+}
+
+label! {
+    /// What a probe of a tunnel found: the hop that broke, or none.
+    enum ProbeResult {
+        Passed => "passed",
+        Dns => "dns",
+        Tls => "tls",
+        Gateway => "gateway",
+        Peer => "peer",
+        Connector => "connector",
+        Endpoint => "endpoint",
+    }
+}
+
+impl ProbeResult {
+    fn of(probe: &Probe) -> Self {
+        let broke = || Self::ALL.iter().find(|it| it.as_str() == probe.hop);
+        if probe.passed { Self::Passed } else { broke().copied().unwrap_or(Self::Gateway) }
+    }
+}
+
+label! {
+    /// Who is shown a certificate.
+    enum Shown {
+        /// Callers of the gateway's own names.
+        Own => "own",
+        /// Visitors of tunnels, where they are shown one of their own.
+        Public => "public",
     }
 }
 
@@ -167,8 +200,25 @@ struct DenialLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProbeLabels {
+    result: ProbeResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabels {
+    door: Shown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VersionLabels {
     version: String,
+}
+
+/// What was never counted begins at 0, so that the first one is seen as an increase.
+fn begin<L: Clone + Eq + Hash>(family: &Family<L, Counter>, all: impl Iterator<Item = L>) {
+    for labels in all {
+        drop(family.get_or_create(&labels));
+    }
 }
 
 /// All counters of a replica. The ones that every request touches are looked up once, here.
@@ -178,6 +228,9 @@ pub(crate) struct Metrics {
     denials: Family<DenialLabels, Counter>,
     passed: Family<PassedLabels, Counter>,
     passed_bytes: Family<WayLabels, Counter>,
+    probes: Family<ProbeLabels, Counter>,
+    probe_seconds: Histogram,
+    certificates: Family<CertificateLabels, Gauge>,
     requests: [[Counter; STATUSES.len()]; ROUTES.len()],
     durations: [Histogram; ROUTES.len()],
     snapshot: Family<VersionLabels, Gauge>,
@@ -187,10 +240,11 @@ pub(crate) struct Metrics {
     pub(crate) backend_retries: Counter,
     pub(crate) snapshots_applied: Counter,
     pub(crate) snapshots_rejected: Counter,
-    pub(crate) certificate_expiry: Gauge,
     pub(crate) control_connected: Gauge,
     pub(crate) connectors: Gauge,
     pub(crate) connectors_refused: Counter,
+    /// Looked at when somebody asks.
+    pub(crate) census: Census,
 }
 
 impl Metrics {
@@ -207,6 +261,30 @@ impl Metrics {
         let snapshot = Family::<VersionLabels, Gauge>::default();
         let passed = Family::<PassedLabels, Counter>::default();
         let passed_bytes = Family::<WayLabels, Counter>::default();
+        let (probes, certificates) = (Family::<ProbeLabels, Counter>::default(), Family::default());
+        let probe_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        begin(&handshakes, HandshakeResult::ALL.iter().map(|&result| HandshakeLabels { result }));
+        begin(&denials, DenialReason::all().map(|reason| DenialLabels { reason }));
+        begin(&passed, Passed::ALL.iter().map(|&result| PassedLabels { result }));
+        begin(&passed_bytes, Way::ALL.iter().map(|&direction| WayLabels { direction }));
+        begin(&probes, ProbeResult::ALL.iter().map(|&result| ProbeLabels { result }));
+        registry.register(
+            "probes",
+            "Probes of tunnels through their public names, by the hop that broke",
+            probes.clone(),
+        );
+        registry.register_with_unit(
+            "probe_duration",
+            "How long probes took that passed",
+            Unit::Seconds,
+            probe_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "certificate_expiry_timestamp",
+            "When the served certificate expires, in seconds since 1970",
+            Unit::Seconds,
+            certificates.clone(),
+        );
         registry.register(
             "passed",
             "Visitors of TLS and TCP tunnels, by what became of them",
@@ -238,16 +316,19 @@ impl Metrics {
             snapshot,
             passed,
             passed_bytes,
+            probes,
+            probe_seconds,
+            certificates,
             connections_open: Gauge::default(),
             connections_refused: Counter::default(),
             backend_connections: Counter::default(),
             backend_retries: Counter::default(),
             snapshots_applied: Counter::default(),
             snapshots_rejected: Counter::default(),
-            certificate_expiry: Gauge::default(),
             control_connected: Gauge::default(),
             connectors: Gauge::default(),
             connectors_refused: Counter::default(),
+            census: Census::default(),
             registry: Registry::default(),
         };
         registry.register("connections_open", "Connections of callers", metrics.connections_open.clone());
@@ -269,11 +350,6 @@ impl Metrics {
         registry.register("snapshots_applied", "Snapshots applied", metrics.snapshots_applied.clone());
         registry.register("snapshots_rejected", "Snapshots rejected", metrics.snapshots_rejected.clone());
         registry.register(
-            "certificate_expiry_timestamp_seconds",
-            "When the served certificate expires",
-            metrics.certificate_expiry.clone(),
-        );
-        registry.register(
             "control_connected",
             "Whether the operator's control channel is attached",
             metrics.control_connected.clone(),
@@ -284,6 +360,12 @@ impl Metrics {
             "Connectors that were told why they are not let in",
             metrics.connectors_refused.clone(),
         );
+        registry.register(
+            "build",
+            "The version of the program; always 1",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        metrics.census.register(&mut registry);
         Self { registry, ..metrics }
     }
 
@@ -302,6 +384,33 @@ impl Metrics {
 
     pub(crate) fn denial(&self, reason: DenialReason) {
         self.denials.get_or_create(&DenialLabels { reason }).inc();
+    }
+
+    /// Counts a probe of a tunnel.
+    pub(crate) fn probe(&self, probe: &Probe) {
+        let result = ProbeResult::of(probe);
+        self.probes.get_or_create(&ProbeLabels { result }).inc();
+        if result == ProbeResult::Passed {
+            self.probe_seconds.observe(Duration::from_micros(probe.latency_us.into()).as_secs_f64());
+        }
+    }
+
+    /// Callers of the gateway's own names are shown a certificate that ends then (seconds since 1970).
+    pub(crate) fn shows(&self, until: i64) {
+        self.certificates.get_or_create(&CertificateLabels { door: Shown::Own }).set(until);
+    }
+
+    /// Visitors of tunnels are shown a certificate of their own that ends then, or none.
+    pub(crate) fn shows_public(&self, until: Option<i64>) {
+        let labels = CertificateLabels { door: Shown::Public };
+        match until {
+            Some(until) => {
+                self.certificates.get_or_create(&labels).set(until);
+            }
+            None => {
+                self.certificates.remove(&labels);
+            }
+        }
     }
 
     pub(crate) fn request(&self, route: RouteClass, status: StatusCode, took: Duration) {

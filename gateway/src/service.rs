@@ -10,6 +10,7 @@ use portcullis_contract::hostname::Hostname;
 use portcullis_contract::snapshot::Auth;
 use tokio::time::Instant;
 
+use crate::access::Access;
 use crate::api::OwnService;
 use crate::auth::{Denial, DenialReason, Missing, Principal, TokenFault};
 use crate::backend;
@@ -26,9 +27,10 @@ use crate::tunnel;
 /// Answers one request, whatever it is.
 pub(crate) async fn answer(
     connection: Arc<Connection>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let began = Instant::now();
+    let access = Access::of(&mut request, began);
     let in_flight = connection.begin();
     let dialect = Dialect::of(&request);
     let is_head = request.method() == Method::HEAD;
@@ -42,6 +44,9 @@ pub(crate) async fn answer(
     }
     response.body_mut().hold(in_flight);
     connection.shared.metrics.request(class, response.status(), began.elapsed());
+    if let Some(access) = access {
+        access.answered(&connection.peer(), class, response.status());
+    }
     Ok(response)
 }
 

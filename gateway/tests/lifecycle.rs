@@ -45,7 +45,7 @@ async fn a_new_certificate_is_shown_to_new_connections_while_open_ones_go_on() {
     assert_eq!(two.get("/").await.status, 200);
     #[expect(clippy::cast_precision_loss, reason = "a time of this century")]
     let expiry = renewed.facts.not_after.unix_timestamp() as f64;
-    door.counted("portcullis_gateway_certificate_expiry_timestamp_seconds", expiry).await;
+    door.counted("portcullis_gateway_certificate_expiry_timestamp_seconds{door=\"own\"}", expiry).await;
 }
 
 #[tokio::test]

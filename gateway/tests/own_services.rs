@@ -183,6 +183,10 @@ async fn the_admin_ports_answer_in_plain_http() {
     let name = "portcullis_gateway";
     assert!((door.metric(&format!("{name}_snapshot_info{{version=\"{version}\"}}")).await - 1.0).abs() < 0.1);
     assert!(door.metric(&format!("{name}_requests_total{{route=\"own\",status=\"2xx\"}}")).await >= 1.0);
-    assert!(door.metric(&format!("{name}_certificate_expiry_timestamp_seconds")).await > 1e9);
+    assert!(door.metric(&format!("{name}_certificate_expiry_timestamp_seconds{{door=\"own\"}}")).await > 1e9);
+    assert!((door.metric(&format!("{name}_ready")).await - 1.0).abs() < 0.1);
+    // What was never counted is there all the same, at nought.
+    let (_, text) = door.admin(door.metrics, "/metrics").await;
+    assert!(text.contains(&format!("{name}_denials_total{{reason=\"token_signature\"}} 0\n")), "{text}");
     assert!(door.metric(&format!("{name}_request_duration_seconds_count{{route=\"own\"}}")).await >= 1.0);
 }

@@ -75,7 +75,8 @@ struct Channel {
     sessions: BTreeMap<String, (u64, Session)>,
     /// What replicas said of tunnels, by pod; with the time when one was lost.
     tunnels: BTreeMap<String, Said>,
-    earliest_expiry: Option<OffsetDateTime>,
+    /// When the first of its certificates ends, and when the next one is to be renewed.
+    certificates: (Option<OffsetDateTime>, Option<OffsetDateTime>),
     /// Held by the one call that creates something.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -86,7 +87,7 @@ impl Default for Channel {
             snapshot: watch::Sender::new(None),
             sessions: BTreeMap::new(),
             tunnels: BTreeMap::new(),
-            earliest_expiry: None,
+            certificates: (None, None),
             turn: Arc::default(),
         }
     }
@@ -227,14 +228,21 @@ impl Control {
         self.lock().values().map(|channel| channel.sessions.len()).sum()
     }
 
-    /// Remembers when a Gateway's first certificate ends.
-    pub fn record_expiry(&self, key: &Key, at: Option<OffsetDateTime>) {
-        self.lock().entry(key.clone()).or_default().earliest_expiry = at;
+    /// Remembers when a Gateway's first certificate ends, and when the next one is to be renewed.
+    pub fn record_certificates(
+        &self,
+        key: &Key,
+        expiry: Option<OffsetDateTime>,
+        renewal: Option<OffsetDateTime>,
+    ) {
+        self.lock().entry(key.clone()).or_default().certificates = (expiry, renewal);
     }
 
-    /// When the first certificate of any Gateway ends.
-    pub fn earliest_expiry(&self) -> Option<OffsetDateTime> {
-        self.lock().values().filter_map(|channel| channel.earliest_expiry).min()
+    /// When the first certificate of any Gateway ends, and when the next one is to be renewed.
+    pub fn certificates(&self) -> (Option<OffsetDateTime>, Option<OffsetDateTime>) {
+        let gateways = self.lock();
+        let all = || gateways.values().map(|channel| channel.certificates);
+        (all().filter_map(|(expiry, _)| expiry).min(), all().filter_map(|(_, renewal)| renewal).min())
     }
 
     /// Signs the channel's certificates, once it is known.

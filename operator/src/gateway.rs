@@ -170,8 +170,9 @@ fn next_visit(ctx: &Context, key: &Key, outcome: &Outcome) -> Next {
         ctx.metrics.count_error(failure.reason);
         return Next::Retry;
     }
-    ctx.control.record_expiry(key, applied.plan.certificates.earliest_expiry());
-    match applied.plan.certificates.renewal {
+    let certificates = &applied.plan.certificates;
+    ctx.control.record_certificates(key, certificates.earliest_expiry(), certificates.renewal);
+    match certificates.renewal {
         Some(at) => {
             let left = at - ctx.clock.now();
             let left = left.try_into().unwrap_or(Duration::ZERO).max(Duration::from_mins(1));

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::metrics::Metrics;
 use crate::world::watch::Progress;
 
 /// What the answers are made of.
@@ -49,12 +50,19 @@ async fn metrics(State(pages): State<Pages>) -> ([(&'static str, &'static str); 
     let (ctx, metrics) = (&pages.context, &pages.context.metrics);
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     metrics.queue_depth.set(count(ctx.queue.depth() + ctx.tunnels.depth()));
-    metrics.gateways.set(count(ctx.world.keys().len()));
-    metrics.tunnels.set(count(ctx.world.tunnel_keys().len()));
+    let gateways = ctx.world.gateways();
+    let of = gateways.iter().map(|it| it.status.as_ref().map_or(&[][..], |status| &status.conditions));
+    Metrics::tell_states(&metrics.gateway_states, of);
+    metrics.gateways.set(count(gateways.len()));
+    let tunnels = ctx.world.tunnels();
+    let of = tunnels.iter().map(|it| it.status.as_ref().map_or(&[][..], |status| &status.conditions));
+    Metrics::tell_states(&metrics.tunnel_states, of);
+    metrics.tunnels.set(count(tunnels.len()));
     metrics.attached.set(count(ctx.control.attached()));
-    metrics.leading.set(i64::from(ctx.writer.leads()));
-    metrics
-        .earliest_expiry
-        .set(ctx.control.earliest_expiry().map_or(0, time::OffsetDateTime::unix_timestamp));
+    let leads = ctx.writer.leads();
+    metrics.leading.set(i64::from(leads));
+    // Whoever does not lead knows what was so when it did.
+    let (expiry, renewal) = if leads { ctx.control.certificates() } else { (None, None) };
+    metrics.tell_certificates(expiry, renewal);
     ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.text())
 }

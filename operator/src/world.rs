@@ -142,6 +142,16 @@ impl World {
         self.lock().tunnels.get(key).cloned()
     }
 
+    /// Every Gateway.
+    pub fn gateways(&self) -> Vec<Arc<Gateway>> {
+        self.lock().gateways.values().cloned().collect()
+    }
+
+    /// Every Tunnel.
+    pub fn tunnels(&self) -> Vec<Arc<Tunnel>> {
+        self.lock().tunnels.values().cloned().collect()
+    }
+
     /// Every Tunnel's key.
     pub fn tunnel_keys(&self) -> Vec<Key> {
         self.lock().tunnels.keys().cloned().collect()

@@ -24,6 +24,7 @@ use crate::door::{Door, kubectl, text};
 pub mod browser;
 pub mod caller;
 pub mod edge;
+pub mod prometheus;
 pub mod provider;
 pub mod proxy;
 pub mod tunnel;

@@ -74,7 +74,7 @@ async fn the_api_server_takes_all_of_it_and_a_second_apply_changes_nothing() {
     let (own, watched) = (namespace(&client).await, namespace(&client).await);
     let rich = RICH.replace("watched-namespace", &watched).replace("own-namespace", &own);
     // The Prometheus operator's kinds are not there.
-    let rich = format!("{rich}\nmetrics: {{}}");
+    let rich = format!("{rich}\nmetrics: {{dashboards: {{enabled: true}}}}");
     for (values, least) in [("{}", 12), (rich.as_str(), 14)] {
         let rendered = HELM.template(&own, values).await;
         let apply = ["apply", "--server-side", "-f", "-"];
@@ -195,7 +195,7 @@ fn leaves(value: &Value, path: &str, into: &mut BTreeSet<String>) {
 }
 
 /// Values that are handed on whole to the API server.
-const OPEN: [&str; 3] = ["resources", "podSecurityContext", "securityContext"];
+const OPEN: [&str; 4] = ["resources", "podSecurityContext", "securityContext", "metrics.dashboards.labels"];
 
 fn defaults() -> Value {
     let values = std::fs::read_to_string(folder().join("values.yaml")).unwrap();
@@ -246,6 +246,13 @@ async fn no_value_is_without_effect() {
         if let Some(parent) = can_be_enabled {
             put(&mut before, &format!("{}.enabled", parent.replace('/', ".")), true.into());
         }
+        match path.as_str() {
+            "rbac.accessReviews" => put(&mut before, "watchNamespaces", json!(["shop"])),
+            oidc if oidc.starts_with("oidc.") => {
+                put(&mut before, "gateways", json!([{ "name": "door", "spec": { "oidc": {} } }]));
+            }
+            _ => {}
+        }
         let mut after = before.clone();
         put(&mut after, path, value.clone());
         let without = HELM.template("portcullis-system", &before.to_string()).await;
@@ -258,6 +265,54 @@ async fn no_value_is_without_effect() {
 fn put(values: &mut Value, path: &str, value: Value) {
     let slot = path.split('.').fold(values, |at, key| &mut at[key]);
     *slot = value;
+}
+
+/// Names of metrics in a text that is a query, or has queries in it.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+    let ours = |it: &&str| it.starts_with("portcullis_operator_") || it.starts_with("portcullis_gateway_");
+    words
+        .filter(ours)
+        .map(|it| it.trim_end_matches("_bucket").trim_end_matches("_count").to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn every_alert_has_a_runbook_and_every_query_asks_for_what_the_reference_lists() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let reference = std::fs::read_to_string(docs.join("reference/metrics.md")).unwrap();
+    let values = "{metrics: {prometheusRules: {enabled: true, runbooks: 'https://wiki.example/x/'}, dashboards: {enabled: true}}}";
+    let rendered = objects(&HELM.template("portcullis-system", values).await);
+    let rules = object(&rendered, "PrometheusRule", "portcullis-operator");
+    let groups = rules["spec"]["groups"].as_array().unwrap();
+    let (mut asked, mut pages) = (BTreeSet::new(), BTreeSet::from(["README.md".to_owned()]));
+    for rule in groups.iter().flat_map(|it| it["rules"].as_array().unwrap()) {
+        let page = format!("{}.md", rule["alert"].as_str().unwrap());
+        assert_eq!(rule["annotations"]["runbook_url"], format!("https://wiki.example/x/{page}"));
+        assert!(!rule["annotations"]["summary"].is_null() && !rule["labels"]["severity"].is_null(), "{rule}");
+        asked.extend(metrics_in(rule["expr"].as_str().unwrap()));
+        pages.insert(page);
+    }
+    assert!(pages.len() > 15, "{pages:?}");
+    let files = std::fs::read_dir(docs.join("runbooks")).unwrap();
+    let files: BTreeSet<_> = files.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(files, pages);
+    let mut titles = BTreeSet::new();
+    for map in rendered.iter().filter(|it| it["kind"] == "ConfigMap") {
+        assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+        for dashboard in map["data"].as_object().unwrap().values() {
+            let dashboard: Value = serde_json::from_str(dashboard.as_str().unwrap()).unwrap();
+            titles.insert(dashboard["title"].to_string());
+            asked.extend(metrics_in(&dashboard["panels"].to_string()));
+            asked.extend(metrics_in(&dashboard["templating"].to_string()));
+        }
+    }
+    assert_eq!(titles.len(), 3, "{titles:?}");
+    let unknown: Vec<_> = asked.iter().filter(|it| !reference.contains(&format!("| `{it}` |"))).collect();
+    assert_eq!(unknown, Vec::<&String>::new());
+    // What nobody looks at is hardly worth its series.
+    let listed = metrics_in(&reference);
+    assert_eq!(listed.difference(&asked).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
 #[tokio::test]

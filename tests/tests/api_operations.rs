@@ -123,9 +123,14 @@ async fn metrics_hold_every_family_with_labels_from_enums_only() {
             "portcullis_operator_queue_depth gauge",
             "portcullis_operator_gateways gauge",
             "portcullis_operator_tunnels gauge",
+            "portcullis_operator_gateway_states gauge",
             "portcullis_operator_leading gauge",
             "portcullis_operator_attached_replicas gauge",
-            "portcullis_operator_certificate_earliest_expiry_timestamp gauge",
+            "portcullis_operator_certificate_earliest_expiry_timestamp_seconds gauge",
+            "portcullis_operator_certificate_next_renewal_timestamp_seconds gauge",
+            "portcullis_operator_calls counter",
+            "portcullis_operator_call_duration_seconds histogram",
+            "portcullis_operator_build info",
         ]
     );
     assert!(text.ends_with("# EOF\n"), "it is OpenMetrics");
@@ -138,11 +143,13 @@ async fn metrics_hold_every_family_with_labels_from_enums_only() {
     assert_eq!(line("portcullis_operator_writes_total{verb=\"apply\",kind=\"Secret\"}"), "5");
     assert_ne!(line("portcullis_operator_reconcile_errors_total{reason=\"NameConflict\"}"), "0");
     assert_eq!(line("portcullis_operator_gateways "), "2");
+    let refused = "portcullis_operator_gateway_states{ready=\"False\",reason=\"NameConflict\"}";
+    assert_eq!(line(refused), "1");
     assert_eq!(line("portcullis_operator_leading "), "1");
     assert_ne!(line("portcullis_operator_reconcile_seconds_count "), "0");
     let expiry = gateway.status.unwrap().server_certificate.unwrap().not_after;
     let expiry = time::OffsetDateTime::parse(&expiry, &time::format_description::well_known::Rfc3339);
-    let earliest = line("portcullis_operator_certificate_earliest_expiry_timestamp ");
+    let earliest = line("portcullis_operator_certificate_earliest_expiry_timestamp_seconds{} ");
     assert_eq!(earliest, expiry.unwrap().unix_timestamp().to_string());
     for name in ["door", "alice", &namespace] {
         assert!(!text.contains(name), "{name} in {text}");

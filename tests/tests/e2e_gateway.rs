@@ -2,7 +2,7 @@
 
 use portcullis_operator::world::Kind;
 use portcullis_tests::door::{Door, json_of, text};
-use portcullis_tests::{is, managed, message, until};
+use portcullis_tests::{is, managed, message, tunnel, until};
 use serde_json::json;
 
 const SPEC: &str = "
@@ -221,18 +221,83 @@ async fn a_rolling_restart_costs_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kstatus_says_in_progress_until_the_gateway_is_ready_and_current_then() {
+async fn kstatus_and_argo_say_of_a_gateway_and_a_tunnel_what_their_conditions_say() {
     let door = Door::site().await;
-    door.apply(&format!("{SPEC}\nimage: localhost/not-there:1")).await;
-    let fresh = door.kubectl(&["get", "gateway", "door", "-o", "json"], None).await;
-    assert_eq!(door.kstatus(&fresh).await, "InProgress");
+    let said = async |object: &str| {
+        let object = door.kubectl(&["get", object, "-o", "json"], None).await;
+        (door.kstatus(&object).await, door.argo_health(&object).await)
+    };
+    let both = |kstatus: &str, argo: &str| (kstatus.to_owned(), argo.to_owned());
+    let spec = format!("{SPEC}\ntunnels: {{domain: t.example.com}}");
+    door.apply(&format!("{spec}\nimage: localhost/not-there:1")).await;
+    assert_eq!(said("gateway/door").await, both("InProgress", "Progressing"));
     until(&door.client, &door.namespace, "door", is("Ready", "False", "PodFailing")).await;
-    let failing = door.kubectl(&["get", "gateway", "door", "-o", "json"], None).await;
-    assert_eq!(door.kstatus(&failing).await, "InProgress");
+    assert_eq!(said("gateway/door").await, both("Failed", "Degraded"));
+    let web = "{gatewayRef: {name: door}, label: web, endpoint: 'http://localhost:1'}";
+    tunnel::apply(&door.client, &door.namespace, "web", web).await;
+    assert_eq!(said("tunnel/web").await, both("InProgress", "Progressing"));
+    door.apply(&spec).await;
+    door.until_ready().await;
+    assert_eq!(said("gateway/door").await, both("Current", "Healthy"));
+
+    // It waits for a connector; it never will have the name that another one has.
+    tunnel::until(&door.client, &door.namespace, "web", ["Ready", "False", "NoConnector"]).await;
+    assert_eq!(said("tunnel/web").await, both("InProgress", "Progressing"));
+    tunnel::apply(&door.client, &door.namespace, "rival", web).await;
+    tunnel::until(&door.client, &door.namespace, "rival", ["Ready", "False", "HostnameConflict"]).await;
+    assert_eq!(said("tunnel/rival").await, both("Failed", "Degraded"));
+    let off = format!("{}, enabled: false}}", web.trim_end_matches('}'));
+    tunnel::apply(&door.client, &door.namespace, "web", &off).await;
+    tunnel::until(&door.client, &door.namespace, "web", ["Ready", "False", "Disabled"]).await;
+    assert_eq!(said("tunnel/web").await.1, "Suspended");
+    let inside = format!(
+        "{{gatewayRef: {{name: door}}, endpoint: 'http://httpbin.{}.svc:80', access: {{auth: None}}, connector: {{}}}}",
+        door.namespace
+    );
+    tunnel::apply(&door.client, &door.namespace, "inside", &inside).await;
+    tunnel::until(&door.client, &door.namespace, "inside", ["Ready", "True", "Ready"]).await;
+    assert_eq!(said("tunnel/inside").await, both("Current", "Healthy"));
+    door.kubectl(&["patch", "gateway", "door", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#], None)
+        .await;
+    until(&door.client, &door.namespace, "door", is("Accepted", "True", "Suspended")).await;
+    assert_eq!(said("gateway/door").await.1, "Suspended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_logged_by_their_id_while_the_level_says_so_and_no_pod_is_replaced_for_it() {
+    let door = Door::ready(SPEC).await;
+    let (alice, pods) = (door.bundle("alice").await, door.pods().await);
+    door.until_code(&alice, "/get", "200").await;
+    let logged = async |id: &str| {
+        let logs = door.kubectl(&["logs", "-l", "portcullis.dev/gateway=door", "--tail=-1"], None).await;
+        let of_it = logs.lines().filter(|line| line.contains(id)).map(str::to_owned);
+        of_it.collect::<Vec<_>>()
+    };
+    let ask = async |id: &str| {
+        let field = format!("X-Request-Id: {id}");
+        json_of(&door.curl(Some(&alice), "/get?token=nobodys-business", &["--header", &field]).await)
+    };
+    ask("quiet-1").await;
+    door.apply(&format!("{SPEC}\nlogLevel: Debug")).await;
+    door.until_ready().await;
+    let told = ask("loud-1").await;
+    assert_eq!(told["headers"]["X-Request-Id"], json!(["loud-1"]));
+    assert_eq!(logged("quiet-1").await, Vec::<String>::new());
+    let lines = logged("loud-1").await;
+    let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    let wanted = json!(["loud-1", "GET", "/get", "http1", 200]);
+    let got = ["id", "method", "path", "route", "status"].map(|field| line[field].clone());
+    assert_eq!((json!(got), lines.len()), (wanted, 1), "{line}");
+    assert!(!lines[0].contains("nobodys-business"), "{line}");
+    // One that nobody numbered has a number all the same.
+    let told = json_of(&door.curl(Some(&alice), "/get", &[]).await);
+    let id = told["headers"]["X-Request-Id"][0].as_str().unwrap().to_owned();
+    assert_eq!(logged(&id).await.len(), 1);
     door.apply(SPEC).await;
     door.until_ready().await;
-    let ready = door.kubectl(&["get", "gateway", "door", "-o", "json"], None).await;
-    assert_eq!(door.kstatus(&ready).await, "Current");
+    ask("quiet-2").await;
+    assert_eq!(logged("quiet-2").await, Vec::<String>::new());
+    assert_eq!(door.pods().await, pods);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use crate::cluster::{Cluster, Extent, cli};
+use crate::cluster::cli;
 use crate::demo::door::Door;
 use crate::demo::tunnel::Connected;
 use crate::go::Module;
-use crate::images::context::Target;
-use crate::install::Site;
-use crate::{command, prerequisites, say, wait, workspace};
+use crate::images::Profile;
+use crate::install::{Place, Site};
+use crate::{command, say, wait, workspace};
 
 mod door;
 mod tunnel;
@@ -23,22 +23,15 @@ const EXAMPLE: &str = "manifests/examples/quickstart.yaml";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Which cluster of this machine; started where it is not up
-    #[arg(long, default_value = cli::DEFAULT)]
-    name: String,
-    /// Use a cluster of yours instead, by its kubeconfig context: images are loaded into kind, k3d and minikube
-    #[arg(long, value_name = "NAME", conflicts_with = "name")]
-    context: Option<String>,
-    /// Where a cluster of yours fetches images from; they are pushed there
-    #[arg(long, value_name = "HOST/PREFIX", requires = "context")]
-    registry: Option<String>,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Does it all.
 pub(crate) fn act(options: &Options) -> Result<()> {
     let began = Instant::now();
-    let site = site(options)?;
-    let images = site.bring_images()?;
+    let site = options.place.site()?;
+    let images = site.bring_images(Profile::Release)?;
     site.install_operator(&images)?;
 
     let step = say::step(format!("{EXAMPLE} applied"));
@@ -74,42 +67,7 @@ pub(crate) fn act(options: &Options) -> Result<()> {
     say::result(format!("\n$ kubectl get gateways -A -o wide\n{}", table.trim_end()));
     connected.tell(&site, &door)?;
     say::note(format!("\n{}  done", say::seconds(began.elapsed())));
-    say::note(how_to_go_on(options));
-    Ok(())
-}
-
-/// The cluster, up.
-fn site(options: &Options) -> Result<Site> {
-    if !command::exists("curl") {
-        install(&["curl"])?;
-    }
-    if let Some(context) = &options.context {
-        let target =
-            Target::of(Some(context), options.registry.as_deref())?.context("no way to hand over images")?;
-        return Ok(Site::Theirs { context: context.clone(), target });
-    }
-    if prerequisites::is_root() {
-        install(&prerequisites::missing_packages(Extent::Node))?;
-    }
-    let cluster = Cluster::named(&options.name)?;
-    cluster.up(Extent::Node)?;
-    Ok(Site::Local(cluster))
-}
-
-/// Installs Debian packages where that is possible; where not, the check that follows says what is missing.
-fn install(packages: &[&str]) -> Result<()> {
-    if packages.is_empty() || !prerequisites::is_root() || !command::exists("apt-get") {
-        return Ok(());
-    }
-    let step = say::step(format!("apt-get install --no-install-recommends {}", packages.join(" ")));
-    let apt = || {
-        let mut apt = Command::new("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive");
-        apt
-    };
-    command::run(apt().args(["-q", "update"]))?;
-    command::run(apt().args(["-q", "-y", "install", "--no-install-recommends"]).args(packages))?;
-    step.done();
+    say::note(how_to_go_on(&options.place));
     Ok(())
 }
 
@@ -128,9 +86,9 @@ fn described(site: &Site) -> String {
     format!("{gateway}\n{pods}\n{}\n{logs}", command::tail(&events, 10))
 }
 
-fn how_to_go_on(options: &Options) -> String {
+fn how_to_go_on(place: &Place) -> String {
     let example = "manifests/examples/quickstart.yaml";
-    if let Some(context) = &options.context {
+    if let Some(context) = &place.context {
         return format!(
             "\ngo on:  kubectl --context {context} -n demo describe gateway door\n\
              stop:   kubectl --context {context} delete -f {example}\n\
@@ -138,7 +96,7 @@ fn how_to_go_on(options: &Options) -> String {
              \u{20}       kubectl --context {context} delete -f manifests/namespace.yaml -f crds"
         );
     }
-    let name = if options.name == cli::DEFAULT { String::new() } else { format!(" --name {}", options.name) };
+    let name = if place.name == cli::DEFAULT { String::new() } else { format!(" --name {}", place.name) };
     format!(
         "\ngo on:  cargo xtask cluster run{name} -- kubectl -n demo describe gateway door\n\
          \u{20}       cargo xtask cluster run{name} -- bash    # then kubectl, helm, grpcurl, and edit {example}\n\

@@ -19,6 +19,9 @@ const HEAD: &str = "# Made by `cargo xtask generate` from api/; do not edit.\n";
 const METHODS_HEAD: &str = "<!-- Made by `cargo xtask generate` from proto/; do not edit. -->\n";
 const COMMANDS_HEAD: &str = "<!-- Made by `cargo xtask generate` from cli/; do not edit. -->\n";
 
+const CONDITIONS_HEAD: &str =
+    "<!-- Made by `cargo xtask generate` from api/src/condition.rs; do not edit. -->\n";
+
 /// Folders whose YAML files are a definition each.
 const DEFINITIONS: [&str; 2] = ["crds", chart::DEFINITIONS];
 
@@ -31,14 +34,16 @@ pub(crate) struct Options {
 
 /// Does what was asked.
 pub(crate) fn act(options: &Options) -> Result<()> {
-    let step = say::step("definitions printed by api, methods by contract, commands by cli");
+    let step = say::step("definitions and conditions printed by api, methods by contract, commands by cli");
     let definitions = printed("portcullis-api", "portcullis-crds", &[])?;
+    let conditions = printed("portcullis-api", "portcullis-conditions", &[])?;
     let methods = printed("portcullis-contract", "portcullis-methods", &[])?;
     let commands = printed("portcullis-cli", "portcullis", &["reference"])?;
     step.done();
     let mut wanted = files(&definitions)?;
     wanted.insert(PathBuf::from("docs/reference/methods.md"), format!("{METHODS_HEAD}{methods}"));
     wanted.insert(PathBuf::from("docs/reference/cli.md"), format!("{COMMANDS_HEAD}{commands}"));
+    wanted.insert(PathBuf::from("docs/reference/conditions.md"), format!("{CONDITIONS_HEAD}{conditions}"));
     wanted.insert(PathBuf::from("docs/reference/values.md"), values::page()?);
     let count = wanted.len();
     settle(&wanted, options.check)?;

@@ -31,8 +31,12 @@ pub(crate) enum Module {
     Tools,
     /// The gRPC project's own client and server for interoperability tests.
     Interop,
-    /// What GitOps tools make of an object.
+    /// What Flux makes of an object.
     Kstatus,
+    /// What Argo CD makes of an object.
+    Argo,
+    /// What Tilt makes of the Tiltfile.
+    Tilt,
 }
 
 impl Module {
@@ -47,6 +51,8 @@ impl Module {
             Self::Tools => "tools",
             Self::Interop => "interop",
             Self::Kstatus => "kstatus",
+            Self::Argo => "argo",
+            Self::Tilt => "tilt",
         }
     }
 
@@ -96,7 +102,8 @@ impl Module {
         } else {
             String::new()
         };
-        let what = if matches!(self, Self::Pause | Self::Kstatus) { "." } else { "tool" };
+        // Some are programs of ours around somebody's library; of others the go.mod names what is built.
+        let what = if self.sources().join("main.go").exists() { "." } else { "tool" };
         let mut child = go(&self.sources(), toolchain)
             .env("GOBIN", folder)
             .args(["install", "-v", "-trimpath", "-ldflags", &format!("-s -w {flags}"), what])

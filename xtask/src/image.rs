@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cache;
 use crate::image::tar::Tar;
 
-mod tar;
+pub(crate) mod tar;
 
 /// One image of one layer.
 #[derive(Debug)]

@@ -55,10 +55,23 @@ pub(crate) struct Options {
 
 #[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
 pub(crate) enum Profile {
+    /// Not optimised: built anew within seconds
+    Dev,
     /// Optimised, quick to build
     Release,
     /// As it is shipped and measured
     Dist,
+}
+
+impl Profile {
+    /// As cargo and the command line call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Release => "release",
+            Self::Dist => "dist",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
@@ -82,6 +95,19 @@ impl Archive {
         let bytes =
             fs::read(&self.path).with_context(|| format!("failed to read {}", self.path.display()))?;
         Ok(crate::cache::key([bytes.as_slice()]))
+    }
+
+    /// The digest of its configuration, which is the image's identity however its layers are packed.
+    pub(crate) fn configuration(&self) -> Result<String> {
+        let read = |file: &str| -> Result<serde_json::Value> {
+            let mut tar = Command::new("tar");
+            tar.arg("--extract").arg("--to-stdout").arg("--file").arg(&self.path).arg(file);
+            serde_json::from_str(&command::output(&mut tar)?).with_context(|| format!("{file} is no JSON"))
+        };
+        let index = read("index.json")?;
+        let digest = index["manifests"][0]["digest"].as_str().unwrap_or_default().replace(':', "/");
+        let manifest = read(&format!("blobs/{digest}"))?;
+        Ok(manifest["config"]["digest"].as_str().context("an image without a configuration")?.to_owned())
     }
 }
 
@@ -113,12 +139,12 @@ pub(crate) fn build(profile: Profile, builder: Builder, out: Option<&Path>) -> R
     let mut archives = Vec::new();
     for (name, about) in SHIPPED.into_iter().chain(EXAMPLES) {
         archives.push(match builder {
-            Builder::Own => written(&out, name, about, &binaries.join(name))?,
+            Builder::Own => written(&out, name, about, &binaries.join(name), TAG)?,
             Builder::Buildah => built_by_buildah(&out, name, &binaries)?,
         });
     }
     let httpbin = Module::Tools.programs()?.join(HTTPBIN);
-    archives.push(written(&out, HTTPBIN, "HTTP requests, answered", &httpbin)?);
+    archives.push(written(&out, HTTPBIN, "HTTP requests, answered", &httpbin, TAG)?);
     Ok(archives)
 }
 
@@ -130,11 +156,14 @@ pub(crate) fn binaries(profile: Profile) -> Result<PathBuf> {
 
 /// The folder with the binaries of these packages, compiled as those that are shipped.
 pub(crate) fn compiled(profile: Profile, packages: &[&str]) -> Result<PathBuf> {
-    let profile = if profile == Profile::Release { "release" } else { "dist" };
+    // Cargo has a folder of another name for what it calls dev.
+    let folder = if profile == Profile::Dev { "debug" } else { profile.name() };
+    let flags = flags(profile)?;
+    let profile = profile.name();
     let step = say::step(format!("static binaries ({profile})"));
     let host = host_triple()?;
     let mut cargo = workspace::cargo();
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS").args([
+    cargo.envs(flags).env_remove("CARGO_ENCODED_RUSTFLAGS").args([
         "build",
         "--profile",
         profile,
@@ -147,13 +176,21 @@ pub(crate) fn compiled(profile: Profile, packages: &[&str]) -> Result<PathBuf> {
     }
     command::show(&mut cargo)?;
     step.done();
-    Ok(workspace::target().join(host).join(profile))
+    Ok(workspace::target().join(host).join(folder))
 }
 
-fn written(out: &Path, name: &str, about: &str, binary: &Path) -> Result<Archive> {
-    let step = say::step(format!("image localhost/{name}:{TAG}"));
+/// An image of a release, tagged with its version.
+pub(crate) fn released(out: &Path, name: &str, about: &str, binary: &Path, version: &str) -> Result<Archive> {
+    let archive = written(out, name, about, binary, version)?;
+    let path = out.join(format!("{name}-{version}-{}.oci.tar", crate::image::architecture()));
+    fs::rename(&archive.path, &path).with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(Archive { path, ..archive })
+}
+
+fn written(out: &Path, name: &str, about: &str, binary: &Path, tag: &str) -> Result<Archive> {
+    let step = say::step(format!("image localhost/{name}:{tag}"));
     let program = fs::read(binary).with_context(|| format!("failed to read {}", binary.display()))?;
-    let reference = reference(name);
+    let reference = format!("localhost/{name}:{tag}");
     let labels = labels(name, about);
     let labels: Vec<_> = labels.iter().map(|(label, value)| (*label, value.as_str())).collect();
     let image = Image {
@@ -233,8 +270,33 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::rename(&half, path).with_context(|| format!("failed to write {}", path.display()))
 }
 
+/// What the compilers are told: to link statically and, of what is shipped, to say nothing of the folders that it was
+/// compiled in, so that the same source gives the same bytes everywhere.
+fn flags(profile: Profile) -> Result<Vec<(&'static str, String)>> {
+    let mut rust = "-C target-feature=+crt-static".to_owned();
+    let mut flags = Vec::new();
+    if profile == Profile::Dist {
+        let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+        let home = home.context("no place where cargo keeps sources: set CARGO_HOME")?;
+        let folders =
+            [(workspace::target(), "/target"), (home, "/cargo"), (workspace::root().into(), "/portcullis")];
+        // Of several that fit, the last one counts: the target folder may be within the checkout.
+        let told = |flag: &str| {
+            let each =
+                folders.iter().rev().map(|(folder, name)| format!("{flag}={}={name}", folder.display()));
+            each.collect::<Vec<_>>().join(" ")
+        };
+        rust = format!("{rust} {}", told("--remap-path-prefix"));
+        flags.push(("CFLAGS", told("-ffile-prefix-map")));
+        flags.push(("SOURCE_DATE_EPOCH", "0".to_owned()));
+    }
+    flags.push(("RUSTFLAGS", rust));
+    Ok(flags)
+}
+
 /// What this machine is called by the compiler.
-fn host_triple() -> Result<String> {
+pub(crate) fn host_triple() -> Result<String> {
     let told = command::output(Command::new("rustc").arg("-vV").current_dir(workspace::root()))?;
     told.lines()
         .find_map(|line| line.strip_prefix("host: "))

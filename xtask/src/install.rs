@@ -1,15 +1,37 @@
-//! A cluster with the operator in it: ours, or one of the user's that a kubeconfig context names.
+//! `cargo xtask install`: a cluster with the operator in it, ours, or one of the user's that a kubeconfig context names.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::helm::{CHART, NAMESPACE, RELEASE};
+use crate::images::Profile;
 use crate::images::context::{Named, Target};
 use crate::{command, helm, images, say, workspace};
+
+mod place;
+
+pub(crate) use place::Place;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    place: Place,
+    /// How the binaries are optimised
+    #[arg(long, value_enum, default_value_t = Profile::Release)]
+    profile: Profile,
+}
+
+/// Builds the images, hands them over and installs the operator, or brings all that up to date.
+pub(crate) fn act(options: &Options) -> Result<()> {
+    let site = options.place.site()?;
+    let images = site.bring_images(options.profile)?;
+    site.install_operator(&images)
+}
 
 const OPERATOR: &str = "portcullis-operator";
 /// What the references of our own images have in common.
@@ -59,8 +81,8 @@ impl Site {
     }
 
     /// Builds our images and hands them to the nodes.
-    pub(crate) fn bring_images(&self) -> Result<Images> {
-        let archives = images::build(images::Profile::Release, images::Builder::Own, None)?;
+    pub(crate) fn bring_images(&self, profile: Profile) -> Result<Images> {
+        let archives = images::build(profile, images::Builder::Own, None)?;
         let names = match self {
             Self::Theirs { target, .. } => target.take(&archives)?,
             Self::Local(cluster) => {

@@ -21,6 +21,7 @@ mod images;
 mod install;
 mod parts;
 mod prerequisites;
+mod release;
 mod say;
 mod test;
 mod wait;
@@ -47,10 +48,14 @@ enum Task {
     Images(images::Options),
     /// From nothing to a Gateway that answers: cluster, operator, an example, and what clients get from it
     Demo(demo::Options),
+    /// The operator on a cluster, brought up to date with this checkout: what `tilt up` does after every change
+    Install(install::Options),
     /// All tests, tier by tier; the clusters that they need are started and taken down
     Test(test::Options),
     /// Fuzz what strangers send: greetings, messages, WebSocket frames, names
     Fuzz(fuzz::Options),
+    /// All that a release consists of: images, chart, manifest, command line, bills of materials, checksums
+    Release(release::Options),
     /// Files that are made from code and the chart: definitions, manifests/install.yaml, docs/reference
     Generate(generate::Options),
     /// Measure ours against a peer on this machine; exits 3 where a target is missed
@@ -75,11 +80,13 @@ fn act(task: Task) -> Result<ExitCode> {
         Task::Cluster(action) => cluster::cli::act(action)?,
         Task::Images(options) => images::act(&options)?,
         Task::Demo(options) => demo::act(&options)?,
+        Task::Install(options) => install::act(&options)?,
         Task::Test(options) if !test::act(&options) => return Ok(ExitCode::FAILURE),
         Task::Bench(options) if !bench::act(&options)? => return Ok(ExitCode::from(MISSED)),
         Task::Test(_) | Task::Bench(_) => {}
         Task::Fuzz(options) => fuzz::act(&options)?,
         Task::Generate(options) => generate::act(&options)?,
+        Task::Release(options) => release::act(&options)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -24,7 +24,7 @@ const FOR_A_NODE: [(&str, &str); 8] = [
 const NETWORK_PLUGINS: &str = "containernetworking-plugins";
 
 /// What the tests meet a Gateway with that nobody here wrote.
-const FOR_THE_PARTS: [(&str, &str); 8] = [
+const FOR_THE_PARTS: [(&str, &str); 10] = [
     ("apache2", "apache2-bin"),
     ("nginx", "nginx"),
     ("chromium", "chromium"),
@@ -33,6 +33,8 @@ const FOR_THE_PARTS: [(&str, &str); 8] = [
     ("mvn", "maven"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("prometheus", "prometheus"),
+    ("promtool", "prometheus"),
 ];
 const MODULES_FOR_THE_PARTS: [(&str, &str); 2] = [
     ("/usr/lib/apache2/modules/mod_auth_openidc.so", "libapache2-mod-auth-openidc"),
@@ -43,7 +45,8 @@ const MODULES_FOR_THE_PARTS: [(&str, &str); 2] = [
 pub(crate) fn check_parts() -> Result<()> {
     let programs = FOR_THE_PARTS.iter().filter(|(program, _)| !command::exists(program));
     let modules = MODULES_FOR_THE_PARTS.iter().filter(|(file, _)| !Path::new(file).exists());
-    let packages: Vec<_> = programs.chain(modules).map(|(_, package)| *package).collect();
+    let mut packages: Vec<_> = programs.chain(modules).map(|(_, package)| *package).collect();
+    packages.dedup();
     if packages.is_empty() {
         return Ok(());
     }

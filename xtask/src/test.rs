@@ -96,7 +96,7 @@ impl Tier {
                 let stand = Stand::started("test-e2e", Extent::Node)?.with_binaries(binaries);
                 let stand = stand.with_parts(&parts)?;
                 let site = Site::Local(stand.cluster().clone());
-                let images = site.bring_images()?;
+                let images = site.bring_images(images::Profile::Release)?;
                 site.install_operator(&images)?;
                 run(&tests, Some(&stand), counts, Some(Kind::EndToEnd))
             }

@@ -40,8 +40,13 @@ What values.schema.json cannot say in words, or cannot see: what a text must loo
 {{- fail (printf "podDisruptionBudget.minAvailable is %v of %v replicas, so that no node could ever be drained: write less, or more replicas" $budget.minAvailable .Values.replicaCount) }}
 {{- end }}
 {{- end }}
-{{- range $path, $monitor := .Values.metrics }}
+{{- include "portcullis.must" (list "metrics.prometheusRules.runbooks" .Values.metrics.prometheusRules.runbooks `^https?://[^\s]+$` "an address such as https://portcullis.dev/runbooks") }}
+{{- range $path, $monitor := pick .Values.metrics "serviceMonitor" "podMonitor" }}
 {{- include "portcullis.must" (list (printf "metrics.%s.interval" $path) .interval `^([0-9]+(h|m|s|ms))+$` "a time such as 30s") }}
+{{- end }}
+{{- include "portcullis.must" (list "oidc.issuer" .Values.oidc.issuer `^(https://[^\s?#]+)?$` "the address that the provider calls itself, such as https://login.example.com/realms/shop") }}
+{{- if and (include "portcullis.answered" .Values.oidc) (not (include "portcullis.asks" .Values.gateways)) }}
+{{- fail "oidc is set, and no Gateway of gateways has spec.oidc: write spec: {oidc: {}} where it is meant, or leave oidc out" }}
 {{- end }}
 {{- range $list := list "gateways" "tunnels" }}
 {{- $seen := dict }}
@@ -59,6 +64,16 @@ What values.schema.json cannot say in words, or cannot see: what a text must loo
 {{- $_ := set $seen $key true }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* Something where a default for OIDC is set. */}}
+{{- define "portcullis.answered" -}}
+{{ .issuer }}{{ .audience }}{{ .clientId }}
+{{- end }}
+
+{{- /* Something where a Gateway of these takes defaults for OIDC. */}}
+{{- define "portcullis.asks" -}}
+{{- range . }}{{ if kindIs "map" ((.spec).oidc) }}x{{ end }}{{ end }}
 {{- end }}
 
 {{- /* Refuses a text that is not as it must be: path, text, pattern, and what to write. */}}

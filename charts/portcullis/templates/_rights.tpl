@@ -38,14 +38,19 @@ runs the operator with exactly these: they are enough, and none is idle.
 
 {{- /* On kinds that are in no namespace; none of them with watchNamespaces. */}}
 {{- define "portcullis.rights.cluster" -}}
-# What callers of a Gateway's API may do, where spec.tunnels.authorization is Kubernetes.
-- apiGroups: [authorization.k8s.io]
-  resources: [subjectaccessreviews]
-  verbs: [create]
+{{ include "portcullis.rights.reviews" . }}
 # Only used where a Gateway takes Tunnels by the labels of their namespaces, or of all.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [list, watch]
+{{- end }}
+
+{{- /* With watchNamespaces, only where rbac.accessReviews says so: it tells what anybody may do anywhere. */}}
+{{- define "portcullis.rights.reviews" -}}
+# What callers of a Gateway's API may do, where spec.tunnels.authorization is Kubernetes.
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
 {{- end }}
 
 {{- /* In its own namespace: the Lease, and the control channel's authority. */}}

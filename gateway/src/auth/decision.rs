@@ -12,6 +12,7 @@ use super::principal::{Parts, Proved};
 use super::token::TokenFault;
 use super::{ClientCertificate, Evidence, Principal, Shown};
 use crate::config::Config;
+use crate::metrics::Labelled as _;
 
 /// Why a caller was denied: a label of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,23 @@ pub(crate) enum DenialReason {
 }
 
 impl DenialReason {
+    /// Every reason.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let own = [
+            Self::NoEvidence,
+            Self::NoIdentity,
+            Self::OtherGateway,
+            Self::NotAClient,
+            Self::UnknownClient,
+            Self::NotYetValid,
+            Self::Expired,
+            Self::Revoked,
+            Self::Forbidden,
+            Self::UntrustedPeer,
+        ];
+        own.into_iter().chain(TokenFault::ALL.iter().copied().map(Self::Token))
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::NoEvidence => "no_evidence",

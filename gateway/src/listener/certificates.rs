@@ -207,7 +207,7 @@ impl Certificates {
     /// Shows new connections this certificate.
     pub(crate) fn present(&self, pair: KeyPair) -> Result<(), String> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        self.metrics.certificate_expiry.set(pair.not_after);
+        self.metrics.shows(pair.not_after);
         self.codes.set_key(&pair.secret);
         self.passes.set_key(&pair.secret);
         let next = Parts { pair: Some(Arc::new(pair)), ..parts.clone() };
@@ -217,6 +217,7 @@ impl Certificates {
     /// Shows visitors of public names this certificate, or the server's own.
     pub(crate) fn present_public(&self, pair: Option<KeyPair>) -> Result<(), String> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        self.metrics.shows_public(pair.as_ref().map(|pair| pair.not_after));
         let next = Parts { public_pair: pair.map(Arc::new), ..parts.clone() };
         self.publish(next, &mut parts)
     }

@@ -46,6 +46,11 @@ impl Peers {
         known.values().filter(|peer| peer.holds(uid)).min_by_key(|peer| peer.load()).cloned()
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Whether every other replica that there is has been found, or was looked for long enough. Before, visitors of tunnels
     /// would be told that nobody is connected.
     pub(crate) fn are_settled(&self) -> bool {

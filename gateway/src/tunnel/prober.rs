@@ -116,6 +116,7 @@ impl Turns {
         let due = Some(Instant::now() + wait.mul_f64(rand::random_range(0.8..1.0)));
         self.set(uid, Turn { tunnel: Arc::clone(tunnel), due, pause });
         if let Some(found) = found {
+            shared.metrics.probe(&found);
             shared.probes.keep(uid, found);
         }
     }

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
 
 use crate::context::Context;
+use crate::metrics::Method;
 use crate::world::Key;
 use crate::world::watch::Progress;
 
@@ -153,13 +154,22 @@ impl Asked {
     async fn answer(self, call: Call) {
         let user = call.caller.as_ref().map(|it| it.user.clone()).unwrap_or_default();
         let subject = call.caller.as_ref().map(|it| it.subject.clone()).unwrap_or_default();
-        let what = call.request.as_ref().map_or("nothing", name);
-        let answer = match Box::pin(self.carry_out(call)).await {
+        let method = call.request.as_ref().map_or(Method::Unknown, method);
+        let began = tokio::time::Instant::now();
+        let done = Box::pin(self.carry_out(call)).await;
+        let took = (method != Method::WatchTunnels).then(|| began.elapsed());
+        let code = match &done {
+            Ok(Some(_)) => Code::Ok,
+            Ok(None) => Code::Cancelled,
+            Err(refused) => refused.code,
+        };
+        self.desk.ctx.metrics.count_call(method, code, took);
+        let answer = match done {
             Ok(Some(answer)) => answer,
             // Nobody waits for it any more.
             Ok(None) => return,
             Err(refused) => {
-                let (gateway, code) = (&self.gateway, refused.code);
+                let (gateway, what) = (&self.gateway, method.as_str());
                 tracing::info!(%gateway, pod = self.pod, user, subject, what, ?code, why = refused.message, "call refused");
                 refused.into()
             }
@@ -196,16 +206,16 @@ impl Asked {
     }
 }
 
-/// What somebody asks for, as the log has it.
-fn name(request: &Request) -> &'static str {
+/// What somebody asks for, as the log and the metrics have it.
+fn method(request: &Request) -> Method {
     match request {
-        Request::ListProjects(_) => "list projects",
-        Request::ListTunnels(_) => "list tunnels",
-        Request::GetTunnel(_) => "get a tunnel",
-        Request::CreateTunnel(_) => "create a tunnel",
-        Request::UpdateTunnel(_) => "update a tunnel",
-        Request::DeleteTunnel(_) => "delete a tunnel",
-        Request::WatchTunnels(_) => "watch tunnels",
+        Request::ListProjects(_) => Method::ListProjects,
+        Request::ListTunnels(_) => Method::ListTunnels,
+        Request::GetTunnel(_) => Method::GetTunnel,
+        Request::CreateTunnel(_) => Method::CreateTunnel,
+        Request::UpdateTunnel(_) => Method::UpdateTunnel,
+        Request::DeleteTunnel(_) => Method::DeleteTunnel,
+        Request::WatchTunnels(_) => Method::WatchTunnels,
     }
 }
 

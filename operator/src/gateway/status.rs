@@ -18,6 +18,7 @@ use crate::names;
 use crate::world::Kind;
 
 pub mod replicas;
+pub mod stalled;
 mod surroundings;
 mod warning;
 
@@ -101,6 +102,8 @@ pub fn status(gateway: &Gateway, observed: &Observed, outcome: &Outcome, now: Ti
             applies.then(|| condition(kind, verdict, before, generation, now))
         })
         .collect();
+    let stalled = stalled::stalled(&status.conditions, &previous.conditions, generation, now);
+    status.conditions.extend(stalled);
     status.endpoint = Some(endpoint(gateway, observed));
     status
 }

@@ -11,6 +11,7 @@ use portcullis_contract::snapshot::{self, TunnelProtocol};
 use super::observe::Observed;
 use super::took;
 use crate::children::apply::Failure;
+use crate::gateway::status::stalled::stalled;
 use crate::gateway::status::{Verdict, condition};
 use crate::gateway::validate::Rejected;
 use crate::names;
@@ -42,9 +43,11 @@ pub fn status(tunnel: &Tunnel, observed: &Observed, outcome: &Outcome, now: Time
         let verdict = verdicts.iter().find(|verdict| verdict.kind == kind);
         condition(kind, verdict, before, generation, now)
     });
+    let mut conditions: Vec<_> = conditions.collect();
+    conditions.extend(stalled(&conditions, &previous.conditions, generation, now));
     TunnelStatus {
         observed_generation: generation,
-        conditions: conditions.collect(),
+        conditions,
         url: accepted.and_then(|it| url(it, observed)),
         hostnames: accepted.map(|it| it.hostnames.clone()).unwrap_or_default(),
         connected: i32::try_from(connections.len()).unwrap_or(i32::MAX),

@@ -285,7 +285,8 @@ fn each_hop_that_breaks_is_named() {
     let web = tunnel("shop", "web", 0, &json!({}));
     for hop in ["dns", "tls", "gateway", "peer", "connector", "endpoint"] {
         let status = told(&web, &observed(&web, Some(probe(1, hop))));
-        assert_eq!(conditions(&status)[3..], ["Reachable False ProbeFailed", "Ready False ProbeFailed"]);
+        let broken = ["Reachable False ProbeFailed", "Ready False ProbeFailed", "Stalled True ProbeFailed"];
+        assert_eq!(conditions(&status)[3..], broken);
         let message = &status.conditions[4].message;
         assert!(message.starts_with("at the ") && message.ends_with("what broke"), "{message}");
         assert_eq!(status.last_probe.unwrap().hop.as_deref(), Some(hop));
@@ -313,7 +314,8 @@ fn a_replica_that_visitors_may_come_to_and_that_cannot_carry_them_is_named() {
     let mut halved = observed(&web, Some(probe(1, "")));
     halved.replicas.push(("door-1".to_owned(), true));
     let status = told(&web, &halved);
-    assert_eq!(conditions(&status)[3..], ["Reachable False ProbeFailed", "Ready False ProbeFailed"]);
+    let broken = ["Reachable False ProbeFailed", "Ready False ProbeFailed", "Stalled True ProbeFailed"];
+    assert_eq!(conditions(&status)[3..], broken);
     assert!(status.conditions[3].message.contains("door-1 has neither"), "{}", status.conditions[3].message);
     halved.evidence.push(("door-1".to_owned(), Arc::new(Evidence { carried: true, ..Evidence::default() })));
     assert_eq!(conditions(&told(&web, &halved))[4], "Ready True Ready");

@@ -66,7 +66,7 @@ pub(super) fn rendered() -> Result<Files> {
 /// What `helm template` makes with these values. The names of the files that objects come from are no part of it.
 fn template(values: &[&str]) -> Result<String> {
     let mut helm = helm::program()?;
-    helm.args(["template", RELEASE, "--namespace", NAMESPACE]).args(values);
+    helm.args(["template", RELEASE, "--namespace", NAMESPACE, "--skip-tests"]).args(values);
     let printed = command::output(helm.arg(workspace::root().join(CHART)))?;
     let lines = printed.lines().filter(|line| !line.starts_with("# Source: "));
     let lines: Vec<_> = lines.map(str::trim_end).collect();

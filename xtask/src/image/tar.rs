@@ -6,16 +6,16 @@ const BLOCK: usize = 512;
 
 /// An archive in the making.
 #[derive(Debug, Default)]
-pub(super) struct Tar(Vec<u8>);
+pub(crate) struct Tar(Vec<u8>);
 
 impl Tar {
     /// Adds a folder.
-    pub(super) fn folder(&mut self, name: &str, mode: u32) -> Result<()> {
+    pub(crate) fn folder(&mut self, name: &str, mode: u32) -> Result<()> {
         self.header(&format!("{name}/"), mode, 0, b'5')
     }
 
     /// Adds a file.
-    pub(super) fn file(&mut self, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn file(&mut self, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
         self.header(name, mode, bytes.len(), b'0')?;
         self.0.extend_from_slice(bytes);
         self.0.resize(self.0.len().next_multiple_of(BLOCK), 0);
@@ -23,7 +23,7 @@ impl Tar {
     }
 
     /// The archive's bytes.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.0.resize(self.0.len() + 2 * BLOCK, 0);
         self.0
     }

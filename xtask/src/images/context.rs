@@ -1,11 +1,12 @@
 //! How a cluster that is not ours comes by the images: loaded into it where it is on this machine, else through a registry.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::images::Archive;
-use crate::{command, say};
+use crate::{cache, command, say};
 
 /// Where the images go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) enum Target {
     Minikube(String),
     /// A registry's host and prefix.
     Registry(String),
+    /// The same, for images whose tags are versions.
+    Released(String),
 }
 
 /// An image under two names.
@@ -59,8 +62,17 @@ impl Target {
                 let name = reference.rsplit_once('/').map_or(reference, |(_, name)| name);
                 format!("{registry}/{name}-{content}")
             }
+            Self::Released(registry) => {
+                let name = reference.rsplit_once('/').map_or(reference, |(_, name)| name);
+                format!("{registry}/{name}")
+            }
             _ => reference.to_owned(),
         }
+    }
+
+    /// A registry for a release.
+    pub(crate) fn released(registry: &str) -> Self {
+        Self::Released(registry.trim_end_matches('/').to_owned())
     }
 
     /// Hands the images over; says by which names the cluster knows them.
@@ -91,7 +103,7 @@ impl Target {
                             .arg(&archive.path),
                     )?;
                 }
-                Self::Registry(_) => push(archive, &name)?,
+                Self::Registry(_) | Self::Released(_) => push(archive, &name)?,
             }
             step.done();
             names.push(Named { reference: archive.reference.clone(), name });
@@ -103,21 +115,18 @@ impl Target {
 /// Pushes with whichever program is here; each has its own way to log in.
 fn push(archive: &Archive, name: &str) -> Result<()> {
     let path = archive.path.display();
+    // On this machine itself nobody listens in between; Docker knows that by itself.
+    let plain = ["127.0.0.1:", "localhost:"].iter().any(|here| name.starts_with(here));
     if command::exists("skopeo") {
-        return command::run(Command::new("skopeo").args([
-            "copy",
-            &format!("oci-archive:{path}"),
-            &format!("docker://{name}"),
-        ]));
+        let mut skopeo = Command::new("skopeo");
+        skopeo.arg("copy").arg(format!("--dest-tls-verify={}", !plain));
+        return command::run(skopeo.args([&format!("oci-archive:{path}"), &format!("docker://{name}")]));
     }
     if command::exists("buildah") {
-        let pulled = command::output(Command::new("buildah").args([
-            "pull",
-            "--quiet",
-            &format!("oci-archive:{path}"),
-        ]))?;
-        let id = pulled.trim().lines().last().context("buildah does not say what it pulled")?.to_owned();
-        return command::run(Command::new("buildah").args(["push", &id, &format!("docker://{name}")]));
+        let storage = archive.path.with_extension("storage");
+        let pushed = push_by_buildah(archive, name, plain, &storage);
+        cache::remove(&storage)?;
+        return pushed;
     }
     if command::exists("docker") {
         command::run(Command::new("docker").args(["load", "--input"]).arg(&archive.path))?;
@@ -125,6 +134,21 @@ fn push(archive: &Archive, name: &str) -> Result<()> {
         return command::run(Command::new("docker").args(["push", name]));
     }
     bail!("one of skopeo, buildah or docker is needed to push to a registry")
+}
+
+/// With storage that is thrown away and works wherever files do.
+fn push_by_buildah(archive: &Archive, name: &str, plain: bool, storage: &Path) -> Result<()> {
+    let buildah = || {
+        let mut buildah = Command::new("buildah");
+        buildah.args(["--storage-driver", "vfs", "--root"]).arg(storage.join("root"));
+        buildah.arg("--runroot").arg(storage.join("run"));
+        buildah
+    };
+    let from = format!("oci-archive:{}", archive.path.display());
+    let pulled = command::output(buildah().args(["pull", "--quiet", &from]))?;
+    let id = pulled.trim().lines().last().context("buildah does not say what it pulled")?.to_owned();
+    let tls = format!("--tls-verify={}", !plain);
+    command::run(buildah().args(["push", &tls, &id, &format!("docker://{name}")]))
 }
 
 #[cfg(test)]

@@ -119,9 +119,9 @@ fn claimed(name: &str) -> Result<(String, File)> {
 fn gathered(extent: Extent) -> Result<PathBuf> {
     let folder = workspace::target().join("test-programs");
     fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
-    let mut modules = vec![Module::Kubernetes, Module::Tools, Module::Helm, Module::Helm3];
+    let mut modules = vec![Module::Kubernetes, Module::Tools, Module::Helm, Module::Helm3, Module::Tilt];
     if extent == Extent::Node {
-        modules.extend([Module::Interop, Module::Kstatus]);
+        modules.extend([Module::Interop, Module::Kstatus, Module::Argo]);
     }
     for module in modules {
         for program in fs::read_dir(module.programs()?).context("failed to read a folder of programs")? {

@@ -1,6 +1,5 @@
 use super::*;
 use crate::config::tests::{config, config_with};
-use crate::metrics::Labelled as _;
 use portcullis_contract::rules::{METHODS, Rule};
 use proptest::prelude::*;
 

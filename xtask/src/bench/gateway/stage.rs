@@ -28,7 +28,7 @@ impl Stage {
         stage.cluster.down()?;
         stage.cluster.up(Extent::Node)?;
         let site = Site::Local(stage.cluster.clone());
-        let images = site.bring_images()?;
+        let images = site.bring_images(images::Profile::Release)?;
         site.install_operator(&images)?;
         command::run(&mut stage.cluster.kubectl(["create", "namespace", NAMESPACE])?)?;
         Ok(stage)

@@ -1,0 +1,229 @@
+//! What a night's operator sees: every panel of the dashboards and every alert, asked of a real Prometheus that scrapes a
+//! real run, while all is well and after a tunnel broke. One test of all that: it is about the one operator of the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use portcullis_tests::chart;
+use portcullis_tests::door::{Door, kubectl, text};
+use portcullis_tests::real::prometheus::{Prometheus, Sample, promtool};
+use portcullis_tests::tunnel::{code, connector, ready_web, service, until};
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout};
+
+const SYSTEM: &str = "portcullis-system";
+const WEB: &str = "web.t.example.com";
+const SPEC: &str = "
+replicas: 2
+tunnels: {domain: t.example.com}
+clients: [{name: connector, roles: [user], scopes: ['tunnel:read', 'tunnel:write']}]
+backends: [{name: httpbin, match: {pathPrefix: /}, service: {name: httpbin, port: 80}}]
+";
+/// How long a panel may take to show what happens: the quietest of them tells of probes, each half a minute.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A panel's name and its queries, of a Gateway `door` in a namespace.
+fn panels(namespace: &str) -> Vec<(String, Vec<String>)> {
+    let mut panels = Vec::new();
+    for file in ["operator", "gateways", "tunnels"] {
+        let path = chart::folder().join(format!("files/dashboards/{file}.json"));
+        let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        for panel in dashboard["panels"].as_array().unwrap().iter().filter(|it| it["type"] != "row") {
+            let of = if file == "operator" { SYSTEM } else { namespace };
+            let filled = |target: &Value| {
+                let query = target["expr"].as_str().unwrap();
+                let query = query.replace("$namespace", of).replace("$gateway", "door");
+                let query = query.replace("$__rate_interval", "2m");
+                assert!(!query.contains('$'), "what is this variable? {query}");
+                query
+            };
+            let queries = panel["targets"].as_array().unwrap().iter().map(filled).collect();
+            panels.push((format!("{file}: {}", panel["title"].as_str().unwrap()), queries));
+        }
+    }
+    panels
+}
+
+/// Alerts and their expressions.
+fn alerts() -> BTreeMap<String, String> {
+    let rules = std::fs::read_to_string(chart::folder().join("files/alerts.yaml")).unwrap();
+    let rules: Value = serde_norway::from_str(&rules).unwrap();
+    let rules = rules["groups"].as_array().unwrap().iter().flat_map(|it| it["rules"].as_array().unwrap());
+    let rules =
+        rules.map(|rule| (rule["alert"].as_str().unwrap().into(), rule["expr"].as_str().unwrap().into()));
+    rules.collect()
+}
+
+/// Asks every panel until each shows a number; prints what it showed.
+async fn every_panel_shows_something(prometheus: &Prometheus, namespace: &str, when: &str) {
+    let began = Instant::now();
+    for (panel, queries) in panels(namespace) {
+        for query in queries {
+            let shown = loop {
+                let samples = prometheus.query(&query).await;
+                let numbers: Vec<_> = samples.iter().filter(|(_, value)| value.is_finite()).collect();
+                if let Some((labels, value)) = numbers.iter().max_by(|one, other| one.1.total_cmp(&other.1)) {
+                    break format!("{} series, the largest {value:.3} {labels}", samples.len());
+                }
+                assert!(began.elapsed() < PATIENCE, "{when}: {panel} shows nothing: {query}: {samples:?}");
+                sleep(Duration::from_millis(500)).await;
+            };
+            println!("{when}: panel {panel}: {shown}");
+        }
+    }
+}
+
+/// Waits until the expressions of these alerts, and of no others, return something; what they return.
+async fn until_told(prometheus: &Prometheus, wanted: &[&str], when: &str) -> BTreeMap<String, Vec<Sample>> {
+    let wanted: BTreeSet<_> = wanted.iter().map(|it| (*it).to_owned()).collect();
+    let began = Instant::now();
+    loop {
+        let mut told = BTreeMap::new();
+        for (alert, expression) in alerts() {
+            let samples = prometheus.query(&expression).await;
+            if !samples.is_empty() {
+                told.insert(alert, samples);
+            }
+        }
+        if told.keys().cloned().collect::<BTreeSet<_>>() == wanted {
+            for alert in alerts().keys() {
+                println!("{when}: alert {alert}: {:?}", told.get(alert));
+            }
+            return told;
+        }
+        if began.elapsed() > PATIENCE {
+            let doors = kubectl(SYSTEM, &["get", "gateways,tunnels", "-A", "-o", "wide"], None).await;
+            panic!("{when}: told is {told:?}, and not of {wanted:?}\n{doors}");
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_that_broke() {
+    let door = Door::ready(SPEC).await;
+    let (bundle, logs) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
+    let (mut httpbin, port) = service().await;
+    let endpoint = format!("http://localhost:{port}");
+    let mut running = connector(&door, "web", &bundle, &endpoint, &logs.path().join("log")).await;
+    let prometheus = Prometheus::start(&door.namespace).await;
+    let looks = Instant::now();
+    while prometheus.query("portcullis_gateway_ready == 1").await.len() < 2
+        || prometheus.query("portcullis_operator_leading").await.is_empty()
+    {
+        assert!(looks.elapsed() < Duration::from_secs(30), "Prometheus does not find the pods");
+        sleep(Duration::from_millis(200)).await;
+    }
+    ready_web(&door, &endpoint, "").await;
+
+    the_reference_lists_what_there_is(&door).await;
+
+    // Somebody uses it, all the while.
+    let traffic = async {
+        loop {
+            code(&door, &bundle, WEB, "/status/200").await;
+            door.code(&bundle, "/get").await;
+            door.grpcurl(&bundle, "portcullis.gateway.v1.Tunnels/ListTunnels").await;
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let observed = async {
+        every_panel_shows_something(&prometheus, &door.namespace, "well").await;
+        until_told(&prometheus, &[], "well").await;
+        let answering = format!(
+            "sum(portcullis_gateway_tunnels{{namespace=\"{}\", state=\"answering\"}})",
+            door.namespace
+        );
+        assert!(prometheus.query(&answering).await[0].1 >= 1.0);
+
+        httpbin.0.kill().await.unwrap();
+        until(&door.client, &door.namespace, "web", ["Reachable", "False", "ProbeFailed"]).await;
+        every_panel_shows_something(&prometheus, &door.namespace, "broken").await;
+        let told =
+            until_told(&prometheus, &["PortcullisServerErrors", "PortcullisTunnelBroken"], "broken").await;
+        let (labels, count) = &told["PortcullisTunnelBroken"][0];
+        assert_eq!((labels["reason"].as_str(), *count), (Some("ProbeFailed"), 1.0));
+        assert_eq!(told["PortcullisServerErrors"][0].0["route"], "tunnel");
+        let hop = format!(
+            "increase(portcullis_gateway_probes_total{{namespace=\"{}\", result!=\"passed\"}}[2m]) > 0",
+            door.namespace
+        );
+        let hops: BTreeSet<_> =
+            prometheus.query(&hop).await.iter().map(|(labels, _)| labels["result"].to_string()).collect();
+        assert_eq!(hops, BTreeSet::from(["\"endpoint\"".to_owned()]));
+
+        running.0.kill().await.unwrap();
+        until(&door.client, &door.namespace, "web", ["Connected", "False", "NoConnector"]).await;
+        until_told(&prometheus, &["PortcullisServerErrors", "PortcullisTunnelOffline"], "offline").await;
+    };
+    tokio::select! {
+        () = observed => {}
+        () = traffic => unreachable!("it never ends"),
+    }
+}
+
+#[tokio::test]
+async fn alerts_come_and_go_as_their_cases_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("real/metrics");
+    let output = timeout(PATIENCE, promtool(&["test", "rules", "alerts.yaml"], &folder)).await.unwrap();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    let cases = std::fs::read_to_string(folder.join("alerts.yaml")).unwrap();
+    for alert in alerts().keys() {
+        assert!(cases.contains(&format!("alertname=\"{alert}\"")), "no case in which {alert} is told");
+    }
+}
+
+/// What `/metrics` of a pod says that there is: name, type, labels and help.
+async fn exported(namespace: &str, pod: &str, port: u16) -> BTreeSet<String> {
+    let address = kubectl(namespace, &["get", "pod", pod, "-o=jsonpath={.status.podIP}"], None).await;
+    let mut curl = tokio::process::Command::new("curl");
+    let output =
+        curl.args(["--silent", "--fail", &format!("http://{address}:{port}/metrics")]).output().await;
+    let page = text(&output.unwrap().stdout);
+    let mut rows = BTreeSet::new();
+    for line in page.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+        let (family, help) = line.split_once(' ').unwrap();
+        let kind = page.lines().find_map(|it| it.strip_prefix(&format!("# TYPE {family} "))).unwrap();
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            "histogram" => "_bucket",
+            _ => "",
+        };
+        let mut labels = BTreeSet::new();
+        for sample in page.lines().filter_map(|it| it.strip_prefix(&format!("{family}{suffix}{{"))) {
+            let (inside, _) = sample.rsplit_once('}').unwrap();
+            labels.extend(inside.split("\",").filter_map(|it| it.split_once('=')).map(|(label, _)| label));
+        }
+        labels.remove("le");
+        let name = format!("{family}{}", if kind == "histogram" { "" } else { suffix });
+        let labels: Vec<_> = labels.iter().map(|it| format!("`{it}`")).collect();
+        rows.insert(format!(
+            "| `{name}` | {kind} | {} | {} |",
+            labels.join(", "),
+            help.trim_end_matches('.')
+        ));
+    }
+    rows
+}
+
+/// The reference has a row for each metric that there is, and no other.
+async fn the_reference_lists_what_there_is(door: &Door) {
+    let holder = ["get", "lease/portcullis-operator", "-o=jsonpath={.spec.holderIdentity}"];
+    let leader = kubectl(SYSTEM, &holder, None).await;
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/metrics.md");
+    let reference = std::fs::read_to_string(reference).unwrap();
+    let pod = door.pods().await.remove(0);
+    for (program, namespace, pod, port) in
+        [("operator", SYSTEM, leader.as_str(), 8080), ("gateway", &door.namespace, pod.as_str(), 9090)]
+    {
+        let prefix = format!("| `portcullis_{program}_");
+        let listed = reference.lines().filter(|it| it.starts_with(&prefix)).map(str::to_owned);
+        let listed: BTreeSet<_> = listed.collect();
+        let exported = exported(namespace, pod, port).await;
+        assert!(exported.len() > 10, "{exported:?}");
+        let rows = exported.iter().cloned().collect::<Vec<_>>().join("\n");
+        assert_eq!(listed, exported, "docs/reference/metrics.md should have these rows:\n{rows}");
+    }
+}
