@@ -527,6 +527,7 @@ mod tests {
             log_level: "info".into(),
             trust: vec!["-----BEGIN CERTIFICATE-----\n".into()],
             server_fingerprint: "00".repeat(32),
+            revoked: vec!["0a".into()],
             clients: vec![Client {
                 name: "ci".into(),
                 user: "ci@shop".into(),
@@ -553,7 +554,12 @@ mod tests {
                 cookie_name: "CF_Authorization".into(),
                 expiry_grace_seconds: 30,
             }),
-            oidc: Some(Oidc { issuer: issuer(), client_id: "cli".into(), scopes: vec!["openid".into()] }),
+            oidc: Some(Oidc {
+                issuer: issuer(),
+                client_id: "cli".into(),
+                scopes: vec!["openid".into()],
+                revoked_subjects: vec![RevokedSubject { subject: "alice".into(), issued_before: 1 }],
+            }),
             drivers: vec![Driver { kind: DriverKind::Compute, socket: "/run/compute.sock".into() }],
             tunnels: Some(Tunnels {
                 domain: "tunnels.example.com".into(),

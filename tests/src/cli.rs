@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::command::Home;
@@ -49,8 +49,8 @@ impl Cli {
     /// A home from which these names are at these addresses.
     pub fn new(hosts: &[(String, String)]) -> Self {
         let home = Home::new();
-        let lines: String = hosts.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
-        home.put("hosts", format!("127.0.0.1 localhost\n{lines}").as_bytes());
+        let lines: Vec<_> = hosts.iter().map(|(name, address)| format!("{address} {name}")).collect();
+        home.put("hosts", format!("127.0.0.1 localhost\n{}\n", lines.join("\n")).as_bytes());
         let note = home.put("browser.sh", NOTE.as_bytes());
         fs::set_permissions(&note, fs::Permissions::from_mode(0o755)).unwrap();
         let variables = vec![("BROWSER".to_owned(), note.display().to_string())];

@@ -19,7 +19,7 @@ const DENIED: i32 = 4;
 
 /// A Gateway, a provider, a browser and a home.
 struct Site {
-    door: Door,
+    _door: Door,
     provider: Provider,
     browser: Browser,
     cli: Cli,
@@ -67,7 +67,7 @@ impl Site {
         let cli = Cli::new(&hosts);
         let metadata = json!({ "endpoint": format!("https://{}", door.host()), "mode": mode });
         cli.know(GATEWAY, &metadata, bundle);
-        Self { door, provider, browser, cli }
+        Self { _door: door, provider, browser, cli }
     }
 
     /// Logs in with a browser that shows what the steps say, and the address that the command opened first.
@@ -423,5 +423,5 @@ async fn a_person_logs_in_at_an_edge_on_its_own_page_and_the_command_goes_throug
     let out = cli.well(&["gateway", "logout"]).await;
     assert!(out.err.contains("logged out at shop: alice") && out.err.contains("edge"), "{out:?}");
     is_refused(&cli.run(&["auth", "status"]).await);
-    assert_eq!(text(&edge.curl("/auth/oidc-config", &[]).await.stdout).contains("Edge"), true);
+    assert!(text(&edge.curl("/auth/oidc-config", &[]).await.stdout).contains("Edge"));
 }

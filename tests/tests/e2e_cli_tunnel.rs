@@ -74,7 +74,8 @@ async fn two_commands_lead_from_a_machine_that_knows_nothing_to_a_url_that_answe
     let url = listening.until("url").await;
     println!("tunnel listen to its URL: {:?}; first byte after {} ms", began.elapsed(), url["firstByteMs"]);
     assert_eq!(url["url"], "https://web.t.example.com");
-    let steps: Vec<_> = listening.seen.iter().filter(|it| it["event"] == "done").map(|it| &it["step"]).collect();
+    let steps: Vec<_> =
+        listening.seen.iter().filter(|it| it["event"] == "done").map(|it| &it["step"]).collect();
     assert_eq!(steps, ["accepted", "programmed", "connected", "reachable"], "{:#?}", listening.seen);
     assert_eq!(listening.seen[0]["created"], true);
 
@@ -105,7 +106,10 @@ async fn two_commands_lead_from_a_machine_that_knows_nothing_to_a_url_that_answe
     httpbin.0.kill().await.unwrap();
     until(&door.client, &door.namespace, &tunnel, ["Reachable", "False", "ProbeFailed"]).await;
     let broken = home.fails(&["tunnel", "doctor", &tunnel], 5).await;
-    assert!(broken.contains("the hop endpoint is broken") && broken.contains("start the service"), "{broken}");
+    assert!(
+        broken.contains("the hop endpoint is broken") && broken.contains("start the service"),
+        "{broken}"
+    );
 
     let stopped = listening.stop().await;
     assert!(stopped["requests"].as_u64().unwrap() >= 1, "{stopped}");

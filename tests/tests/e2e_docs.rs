@@ -8,21 +8,21 @@ use tokio::process::Command;
 
 /// The commands of a page's sections, whose titles begin like this. One that says at its end that it is refused must be.
 fn commands(page: &str, sections: &[&str]) -> String {
-    let mut commands = String::new();
+    let mut commands = Vec::new();
     for section in page.split("\n## ").filter(|it| sections.iter().any(|title| it.starts_with(title))) {
         for block in section.split("\n```").skip(1).step_by(2) {
             for line in block.lines().skip(1) {
                 match line.split_once(" # ") {
                     Some((command, said)) if said.ends_with("refused") => {
-                        commands +=
-                            &format!("if {command}; then echo 'not refused: {command}' >&2; exit 1; fi\n");
+                        let refused = format!("echo 'not refused: {command}' >&2; exit 1");
+                        commands.push(format!("if {command}; then {refused}; fi"));
                     }
-                    _ => commands += &format!("{line}\n"),
+                    _ => commands.push(line.to_owned()),
                 }
             }
         }
     }
-    commands
+    commands.join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]

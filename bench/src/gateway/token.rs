@@ -91,6 +91,7 @@ pub(super) fn oidc(jwks_uri: &str) -> Oidc {
             ..Issuer::of(ISSUER, AUDIENCE)
         },
         client_id: "portcullis-cli".to_owned(),
+        revoked_subjects: Vec::new(),
         scopes: Vec::new(),
     }
 }

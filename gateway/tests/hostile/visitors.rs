@@ -233,7 +233,8 @@ async fn a_token_lets_in_and_goes_no_further(mode: Mode) {
     let of_connector = signer.token(&idp.claims("bob@shop", &["door-user"], "tunnel:write"));
     let file = directory.path().join("token");
     std::fs::write(&file, &of_connector).unwrap();
-    settings.credentials.token_file = Some(file);
+    let folder = Some(directory.path().to_owned());
+    settings.credentials = portcullis_cli::connector::Credentials::Files { folder, token_file: Some(file) };
     let _connector = Connector::run(settings, directory);
     let token = signer.token(&idp.claims("alice@shop", &["door-user"], ""));
     let asked = || {

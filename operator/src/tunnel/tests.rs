@@ -88,7 +88,7 @@ fn the_oldest_claim_to_a_name_wins_in_every_spelling() {
 fn what_a_gateway_does_not_take_is_refused_with_what_to_do() {
     let one = |spec: &Value| tunnel("shop", "web", 0, spec);
     let plain = json!({});
-    for (gateway, tunnel, reason, says) in [
+    let cases = vec![
         (None, one(&plain), "GatewayNotFound", "apply it"),
         (Some(gateway(&Value::Null)), one(&plain), "NotAllowed", "spec.tunnels with a domain"),
         (
@@ -122,7 +122,8 @@ fn what_a_gateway_does_not_take_is_refused_with_what_to_do() {
             "http://localhost:8080",
         ),
         (Some(gateway(&open())), one(&json!({ "access": {} })), "Invalid", "access: {auth: None}"),
-    ] {
+    ];
+    for (gateway, tunnel, reason, says) in cases {
         let decided = decide(gateway.as_ref(), std::slice::from_ref(&tunnel));
         let (found, message) = decided.into_values().next().unwrap().unwrap_err();
         assert!(found == reason && message.contains(says), "{found}: {message}");

@@ -12,7 +12,8 @@ use crate::tunnel::{COLUMNS, Shown, row};
 pub(super) fn act(context: &Context, list: &List) -> Result<(), Failure> {
     context.wait(async {
         let Asked { gateway, channel, mut api } = Asked::open(context).await?;
-        let namespace = if list.all_projects { String::new() } else { project(context, &gateway, &list.within) };
+        let namespace =
+            if list.all_projects { String::new() } else { project(context, &gateway, &list.within) };
         let mut found = Vec::new();
         let mut request = ListTunnelsRequest { namespace, ..ListTunnelsRequest::default() };
         loop {

@@ -52,7 +52,7 @@ fn a_serial_that_the_spec_names_is_revoked_and_its_bundle_issued_anew() {
     let (stolen, other) = (serial(&before, "ci"), serial(&before, "dev"));
     let revoking = with_clients(&before, &json!([{ "name": "ci", "revoke": [stolen] }, { "name": "dev" }]));
     let (after, applied) = carry_out(&revoking, &mut observed, NOW + time::Duration::hours(1));
-    assert_eq!(snapshot(&applied).revoked, [stolen.clone()]);
+    assert_eq!(snapshot(&applied).revoked, std::slice::from_ref(&stolen));
     assert!(serial(&after, "ci") != stolen && serial(&after, "dev") == other);
     assert!(applied.plan.certificates.notes.iter().any(|note| note.contains("was revoked")));
     let [revoked] = revocations(&after) else { panic!("{:?}", revocations(&after)) };
