@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::ResourceExt as _;
-use portcullis_api::condition::Reason;
+use portcullis_api::condition::{ConditionType, Reason, holds};
 use portcullis_api::{Gateway, Protocol, Tunnel, VisitorAuth};
 use portcullis_contract::endpoint::{Endpoint, Scheme};
 use portcullis_contract::hostname::Hostname;
@@ -56,7 +56,9 @@ impl Claims {
         let domain = domain.map(|domain: Hostname| domain.to_string()).unwrap_or_default();
         let mut sorted: Vec<_> =
             tunnels.iter().filter(|it| it.metadata.deletion_timestamp.is_none()).collect();
-        sorted.sort_by_cached_key(|tunnel| (tunnel.creation_timestamp(), Key::of(&***tunnel)));
+        sorted.sort_by_cached_key(|tunnel| {
+            (tunnel.creation_timestamp(), !was_accepted(tunnel), Key::of(&***tunnel))
+        });
         for tunnel in sorted {
             let uid = tunnel.uid().unwrap_or_default();
             let verdict = match gateway.filter(|it| it.metadata.deletion_timestamp.is_none()) {
@@ -87,6 +89,12 @@ impl Claims {
     pub fn accepted(&self) -> impl Iterator<Item = &snapshot::Tunnel> {
         self.order.iter().filter_map(|uid| self.verdicts.get(uid)?.as_ref().ok())
     }
+}
+
+/// Of those that were created in the same second, which is as fine as the API server tells it, whoever holds a name already
+/// keeps it.
+fn was_accepted(tunnel: &Tunnel) -> bool {
+    tunnel.status.as_ref().is_some_and(|status| holds(&status.conditions, ConditionType::Accepted))
 }
 
 /// What is taken already, and by whom.

@@ -85,6 +85,17 @@ fn the_oldest_claim_to_a_name_wins_in_every_spelling() {
 }
 
 #[test]
+fn of_those_that_came_in_the_same_second_whoever_holds_the_name_keeps_it() {
+    let claim = |name: &str| tunnel("shop", name, 0, &json!({ "label": "web" }));
+    let mut held = Tunnel::clone(&claim("b"));
+    let both = |held: &Tunnel| decide(Some(&gateway(&open())), &[claim("a"), Arc::new(held.clone())]);
+    assert!(both(&held)["shop-a"].is_ok(), "neither is said to hold it: the names decide");
+    held.status = Some(told(&claim("b"), &observed(&claim("b"), None)));
+    let decided = both(&held);
+    assert!(decided["shop-b"].is_ok() && decided["shop-a"].is_err(), "{decided:?}");
+}
+
+#[test]
 fn what_a_gateway_does_not_take_is_refused_with_what_to_do() {
     let one = |spec: &Value| tunnel("shop", "web", 0, spec);
     let plain = json!({});
