@@ -1,0 +1,84 @@
+//! Certificates that are revoked while they are in use, on three replicas of a real cluster: from the write to the cut.
+
+use std::time::Duration;
+
+use portcullis_api::Gateway;
+use portcullis_tests::door::{Door, text};
+use tokio::time::{Instant, sleep};
+
+const ROUNDS: usize = 8;
+/// What the design promises.
+const PROMISED: Duration = Duration::from_secs(5);
+
+/// Clients, those before `revoked` with their first certificates revoked.
+fn spec(serials: &[String], revoked: usize) -> String {
+    let clients: Vec<_> = (0..ROUNDS)
+        .map(|number| match serials.get(number).filter(|_| number < revoked) {
+            Some(serial) => format!("{{name: c{number}, revoke: ['{serial}']}}"),
+            None => format!("{{name: c{number}}}"),
+        })
+        .collect();
+    format!(
+        "{{replicas: 3, clients: [{}], backends: [{{name: httpbin, match: {{pathPrefix: /}}, service: {{name: httpbin, port: 80}}}}]}}",
+        clients.join(", ")
+    )
+}
+
+fn serials(gateway: &Gateway) -> Vec<String> {
+    let status = gateway.status.as_ref().unwrap();
+    status.clients.iter().map(|client| client.certificate.serial.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stolen_certificate_has_open_is_cut_at_once_and_its_owner_goes_on_with_a_new_one() {
+    let door = Door::ready(&spec(&[], 0)).await;
+    let before = serials(&door.until_ready().await);
+    let mut took = Vec::new();
+    for number in 0..ROUNDS {
+        let bundle = door.bundle(&format!("c{number}")).await;
+        door.until_code(&bundle, "/status/200", "200").await;
+        let written = bundle.join("received");
+        let version = if number % 2 == 0 { "--http2" } else { "--http1.1" };
+        let more = ["--no-buffer", version, "--output", written.to_str().unwrap()];
+        let path = "/drip?duration=15&numbytes=300&delay=0";
+        let revoking = async {
+            let began = Instant::now();
+            while std::fs::metadata(&written).map_or(0, |it| it.len()) == 0 {
+                assert!(began.elapsed().as_secs() < 10, "nothing has come yet");
+                sleep(Duration::from_millis(20)).await;
+            }
+            door.apply(&spec(&before, number + 1)).await;
+            Instant::now()
+        };
+        let (cut, revoked) =
+            tokio::join!(async { (door.curl(Some(&bundle), path, &more).await, Instant::now()) }, revoking);
+        let (output, ended) = cut;
+        assert!(!output.status.success(), "it went on to its end");
+        took.push(ended.saturating_duration_since(revoked));
+        let refused = door.curl(Some(&bundle), "/status/200", &[]).await;
+        assert!(text(&refused.stderr).contains("certificate revoked"), "{}", text(&refused.stderr));
+    }
+    took.sort();
+    println!(
+        "from the write to the cut, {ROUNDS} times: {:?} in the middle, {:?} at most",
+        took[ROUNDS / 2],
+        took[ROUNDS - 1]
+    );
+    assert!(took[ROUNDS - 1] <= PROMISED, "{took:?}");
+
+    let began = Instant::now();
+    let enforced = loop {
+        let status = door.until_ready().await.status.unwrap();
+        if status.revocations.len() == ROUNDS && status.revocations.iter().all(|it| it.enforced_at.is_some())
+        {
+            break status;
+        }
+        assert!(began.elapsed().as_secs() < 30, "{:#?}", status.revocations);
+        sleep(Duration::from_millis(100)).await;
+    };
+    assert!(enforced.clients.iter().all(|client| !before.contains(&client.certificate.serial)));
+    for number in 0..ROUNDS {
+        let renewed = door.bundle(&format!("c{number}")).await;
+        assert_eq!(door.code(&renewed, "/status/200").await, "200");
+    }
+}
