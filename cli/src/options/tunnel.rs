@@ -29,7 +29,8 @@ pub enum Tunnel {
     ///
     /// The connection is dialled from here: nothing needs to reach this machine. It is kept to two replicas of the
     /// gateway, where there are two, and opened again when it breaks. Through an HTTP proxy where HTTPS_PROXY names one.
-    /// The gateway is the one that --gateway names, a URL or a stored name, else PORTCULLIS_GATEWAY_ENDPOINT.
+    /// The gateway is the one that --gateway names, a URL or a stored name, else PORTCULLIS_GATEWAY_ENDPOINT, else the active
+    /// one; of one that is stored, its certificates are shown.
     Run(TunnelRun),
 }
 

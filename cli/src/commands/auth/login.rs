@@ -30,7 +30,7 @@ pub(in crate::commands) fn act(context: &Context, login: &Login) -> Result<(), F
 }
 
 /// What the arguments wish for.
-pub(super) fn wish(login: &Login) -> Result<Wish, Failure> {
+pub(in crate::commands) fn wish(login: &Login) -> Result<Wish, Failure> {
     let ca = login.issuer_ca.as_ref().map(|path| {
         std::fs::read_to_string(path)
             .map_err(|error| Failure::new(Exit::Usage, format!("failed to read {}: {error}", path.display())))
@@ -50,7 +50,11 @@ pub(super) fn wish(login: &Login) -> Result<Wish, Failure> {
 }
 
 /// Says who is logged in now.
-pub(super) fn said(context: &Context, gateway: &Resolved, entered: &Entered) -> Result<(), Failure> {
+pub(in crate::commands) fn said(
+    context: &Context,
+    gateway: &Resolved,
+    entered: &Entered,
+) -> Result<(), Failure> {
     let tokens = &entered.tokens;
     let logged_in = LoggedIn {
         gateway: gateway.title(),

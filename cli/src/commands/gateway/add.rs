@@ -2,6 +2,7 @@
 
 mod candidate;
 mod kube;
+mod login;
 
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use crate::portable::Tokens;
 use crate::store::{Item, Mode, Name, Place};
 
 use candidate::Candidate;
+
+pub(super) use login::after as after_login;
 
 /// What came of trying it.
 enum Outcome {
@@ -44,7 +47,12 @@ pub(super) fn act(context: &Context, add: &Add) -> Result<(), Failure> {
             Outcome::NeedsLogin => format!("{} is there, and wants a login", candidate.metadata.endpoint),
             Outcome::Anonymous => format!("{} is there, and knows nobody", candidate.metadata.endpoint),
         });
-        store(context, add, &candidate, &outcome)
+        store(context, add, &candidate, &outcome)?;
+        if matches!(outcome, Outcome::NeedsLogin) {
+            login::next(context, add, &candidate.name).await
+        } else {
+            Ok(())
+        }
     })
 }
 
@@ -104,10 +112,11 @@ fn access(context: &Context, candidate: &Candidate, gateway: &Resolved) -> Resul
     let stored = context.store.find(&candidate.name).ok().flatten();
     let tokens: Arc<dyn TokenSource> = match stored {
         _ if has_tokens => Arc::new(Held(candidate.tokens.clone())),
-        Some((place, metadata)) => {
+        // Tokens of another address are not shown at this one.
+        Some((place, metadata)) if metadata.endpoint == candidate.metadata.endpoint => {
             Arc::new(Renewing::new(&context.store, place, &candidate.name, &metadata)?)
         }
-        None => Arc::new(Anonymous),
+        _ => Arc::new(Anonymous),
     };
     Ok(context.shown_with(gateway, candidate.bundle.clone(), tokens))
 }
@@ -115,6 +124,11 @@ fn access(context: &Context, candidate: &Candidate, gateway: &Resolved) -> Resul
 fn store(context: &Context, add: &Add, candidate: &Candidate, outcome: &Outcome) -> Result<(), Failure> {
     let name = &candidate.name;
     let held = context.store.lock()?;
+    let before = context.store.find(name).ok().flatten();
+    if before.is_some_and(|(place, it)| place == Place::Own && it.endpoint != candidate.metadata.endpoint) {
+        // What was kept for another address, its tokens above all, is not shown at this one.
+        context.store.remove(&held, name)?;
+    }
     context.store.update(&held, name, |metadata| candidate.write(metadata))?;
     context.store.set_bundle(&held, name, &candidate.bundle)?;
     for (item, token) in
@@ -130,9 +144,6 @@ fn store(context: &Context, add: &Add, candidate: &Candidate, outcome: &Outcome)
     }
     drop(held);
     said(context, name, outcome, becomes_active);
-    if matches!(outcome, Outcome::NeedsLogin) {
-        context.say.note(format!("log in next: portcullis gateway login -g {name}"));
-    }
     Ok(())
 }
 
