@@ -88,6 +88,14 @@ pub struct Add {
     /// Leave the active gateway as it is.
     #[arg(long)]
     pub no_select: bool,
+
+    /// Store it without logging in, where it wants a login.
+    #[arg(long)]
+    pub no_login: bool,
+
+    /// How to log in, where it wants a login.
+    #[command(flatten)]
+    pub login: Login,
 }
 
 /// Which gateway becomes the active one.

@@ -5,11 +5,14 @@ mod kube;
 
 use std::sync::Arc;
 
+use super::super::auth::{login, wish};
 use crate::accounts::Renewing;
 use crate::channel::{Access, Anonymous, Held, TokenSource};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::gateways::{Config, Discovered, Resolved, Rule, Verified, discover, verify};
+use crate::gateways::{
+    Asked, Config, Discovered, Given, Known, Resolved, Rule, Verified, discover, resolve, verify,
+};
 use crate::options::Add;
 use crate::portable::Tokens;
 use crate::store::{Item, Mode, Name, Place};
@@ -44,8 +47,24 @@ pub(super) fn act(context: &Context, add: &Add) -> Result<(), Failure> {
             Outcome::NeedsLogin => format!("{} is there, and wants a login", candidate.metadata.endpoint),
             Outcome::Anonymous => format!("{} is there, and knows nobody", candidate.metadata.endpoint),
         });
-        store(context, add, &candidate, &outcome)
+        store(context, add, &candidate, &outcome)?;
+        if matches!(outcome, Outcome::NeedsLogin) && !add.no_login {
+            log_in(context, add, &candidate.name).await?;
+        }
+        Ok(())
     })
+}
+
+/// Logs in at what is stored now; it becomes the active one when the gateway knows who that is.
+async fn log_in(context: &Context, add: &Add, name: &Name) -> Result<(), Failure> {
+    let known = Known::read(&context.store)?;
+    let asked = Given { gateway: Some(Asked::Name(name.clone())), ..Given::default() };
+    let gateway = resolve(&asked, &known)?;
+    let again = |failure: Failure| match failure.hint {
+        Some(_) => failure,
+        None => failure.hint(format!("it is stored: run `portcullis gateway login -g {name}`")),
+    };
+    login(context, &gateway, &wish(&add.login)?, !add.no_select).await.map_err(again)
 }
 
 /// Whether the name may be taken.
@@ -104,9 +123,7 @@ fn access(context: &Context, candidate: &Candidate, gateway: &Resolved) -> Resul
     let stored = context.store.find(&candidate.name).ok().flatten();
     let tokens: Arc<dyn TokenSource> = match stored {
         _ if has_tokens => Arc::new(Held(candidate.tokens.clone())),
-        Some((place, metadata)) => {
-            Arc::new(Renewing::new(&context.store, place, &candidate.name, &metadata)?)
-        }
+        Some((place, metadata)) => Arc::new(Renewing::new(context, place, &candidate.name, &metadata)?),
         None => Arc::new(Anonymous),
     };
     Ok(context.shown_with(gateway, candidate.bundle.clone(), tokens))
@@ -130,7 +147,7 @@ fn store(context: &Context, add: &Add, candidate: &Candidate, outcome: &Outcome)
     }
     drop(held);
     said(context, name, outcome, becomes_active);
-    if matches!(outcome, Outcome::NeedsLogin) {
+    if matches!(outcome, Outcome::NeedsLogin) && add.no_login {
         context.say.note(format!("log in next: portcullis gateway login -g {name}"));
     }
     Ok(())
