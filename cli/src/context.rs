@@ -4,6 +4,8 @@
 use std::env;
 use std::sync::Arc;
 
+use tokio_util::task::TaskTracker;
+
 use crate::accounts::Renewing;
 use crate::channel::{Access, Anonymous, Channel, TokenSource};
 use crate::clock;
@@ -22,13 +24,15 @@ pub struct Context {
     pub store: Store,
     /// Which cluster.
     pub kube: Kube,
+    /// Renewals of tokens that are under way: the command ends when they have.
+    pub renewals: TaskTracker,
     target: Target,
 }
 
 impl Context {
     /// As the command line and the environment say.
     pub fn new(target: Target, kube: Kube, say: Say) -> Self {
-        Self { say, store: Store::from_environment(), kube, target }
+        Self { say, store: Store::from_environment(), kube, renewals: TaskTracker::new(), target }
     }
 
     /// The gateway that the command means.
@@ -64,7 +68,7 @@ impl Context {
         let (bundle, tokens): (_, Arc<dyn TokenSource>) = match &gateway.stored {
             Some((place, name)) => (
                 self.store.bundle(*place, name)?.unwrap_or_default(),
-                Arc::new(Renewing::new(&self.store, *place, name, &gateway.metadata)?),
+                Arc::new(Renewing::new(self, *place, name, &gateway.metadata)?),
             ),
             None => (Bundle::default(), Arc::new(Anonymous)),
         };
@@ -104,7 +108,14 @@ impl Context {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| Failure::new(Exit::Failed, format!("failed to start: {error}")))?;
-        let outcome = runtime.block_on(what);
+        let outcome = runtime.block_on(async {
+            let outcome = what.await;
+            self.renewals.close();
+            // Each of them has deadlines of its own.
+            self.renewals.wait().await;
+            self.renewals.reopen();
+            outcome
+        });
         // A name that is still looked up holds up nobody.
         runtime.shutdown_background();
         outcome

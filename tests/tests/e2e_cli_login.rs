@@ -19,7 +19,7 @@ const DENIED: i32 = 4;
 
 /// A Gateway, a provider, a browser and a home.
 struct Site {
-    _door: Door,
+    door: Door,
     provider: Provider,
     browser: Browser,
     cli: Cli,
@@ -67,7 +67,7 @@ impl Site {
         let cli = Cli::new(&hosts);
         let metadata = json!({ "endpoint": format!("https://{}", door.host()), "mode": mode });
         cli.know(GATEWAY, &metadata, bundle);
-        Self { _door: door, provider, browser, cli }
+        Self { door, provider, browser, cli }
     }
 
     /// Logs in with a browser that shows what the steps say, and the address that the command opened first.
@@ -327,6 +327,30 @@ async fn a_pipeline_is_known_to_keycloak_by_its_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_is_known_to_oidc_provider_by_its_secret() {
     a_machine_is_known(Site::with_tokens(Provider::oidc_provider().await).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_added_logs_a_person_in_and_becomes_the_active_one() {
+    let site = Site::with_tokens(Provider::oidc_provider().await).await;
+    let url = format!("https://{}", site.door.host());
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::copy(site.cli.config().join("gateways/shop/mtls/ca.crt"), ca.path()).unwrap();
+    let path = ca.path().display().to_string();
+    site.cli.well(&["gateway", "remove", GATEWAY]).await;
+    let add = ["gateway", "add", &url, "--name", "door", "--ca", &path];
+    let later = site.cli.well(&[&add[..], &["--no-login"]].concat()).await;
+    assert!(later.err.contains("gateway login -g door"), "{later:?}");
+    let status = site.cli.run(&["auth", "status"]).await;
+    assert!(status.code == 3 && status.err.contains("no gateway is chosen"), "{status:?}");
+
+    let (ran, walk) = site.log_in(&add, &site.signs_in("alice")).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    is_logged_in(&walk, "alice");
+    assert!(ran.err.contains("door is the active gateway now"), "{ran:?}");
+    assert_eq!(site.user().await, "alice");
+    // Added again, it is known by what was got before.
+    let again = site.cli.well(&add).await;
+    assert!(again.err.contains("takes you for alice"), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

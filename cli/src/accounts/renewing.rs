@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
+use tokio_util::task::TaskTracker;
 
 use super::keeper::{Slot, Slots};
 use super::kept::Accounts;
 use super::{remember, trust};
 use crate::channel::{Token, TokenSource};
 use crate::clock::Clock;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::login::{Machine, Session};
-use crate::store::{Metadata, Name, Oidc, Place, Store};
+use crate::store::{Metadata, Name, Oidc, Place};
 
 /// Tokens of whoever is logged in at a gateway, or of the machine that the environment names.
 pub struct Renewing {
@@ -24,6 +26,7 @@ pub struct Renewing {
     clock: Clock,
     /// Made when something is to be renewed: most calls find a token that is good.
     session: OnceCell<Session>,
+    renewals: TaskTracker,
 }
 
 impl Renewing {
@@ -31,12 +34,19 @@ impl Renewing {
     ///
     /// # Errors
     /// Where the environment names half of a machine.
-    pub fn new(store: &Store, place: Place, name: &Name, metadata: &Metadata) -> Result<Self, Failure> {
+    pub fn new(context: &Context, place: Place, name: &Name, metadata: &Metadata) -> Result<Self, Failure> {
         let machine = Machine::find(&|name| env::var(name).ok())?;
         let slot = machine.as_ref().map_or(Slot::Active, |it| Slot::Machine(it.client_id.clone()));
-        let slots = Slots { accounts: Accounts::of(store, place, name), slot };
+        let slots = Slots { accounts: Accounts::of(&context.store, place, name), slot };
         let oidc = metadata.oidc.clone();
-        Ok(Self { slots, oidc, machine, clock: Clock::default(), session: OnceCell::new() })
+        Ok(Self {
+            slots,
+            oidc,
+            machine,
+            clock: Clock::default(),
+            session: OnceCell::new(),
+            renewals: context.renewals.clone(),
+        })
     }
 
     async fn token(&self) -> Result<Option<Token>, Failure> {
@@ -47,22 +57,41 @@ impl Renewing {
         if kept.is_none() && (self.machine.is_none() || self.oidc.is_none()) {
             return Ok(None);
         }
-        let session = self.session.get_or_try_init(async || self.session()).await?;
-        Ok(Token::new(session.token().await?.expose()))
+        Ok(Token::new(self.session().await?.token().await?.expose()))
     }
 
-    fn session(&self) -> Result<Session, Failure> {
+    /// Another one than this, which a gateway did not take: its end is told by a clock that may have been put right.
+    async fn other(&self, refused: &Token) -> Result<Option<Token>, Failure> {
+        let kept = self.slots.tokens()?;
+        let is_renewable = kept.as_ref().is_some_and(|it| it.refresh_token.is_some());
+        if !is_renewable && self.machine.is_none() {
+            return Ok(None);
+        }
+        let refused = refused.as_str().to_owned().into();
+        Ok(Token::new(self.session().await?.instead_of(&refused).await?.expose()))
+    }
+
+    async fn session(&self) -> Result<&Session, Failure> {
+        self.session.get_or_try_init(async || self.begun()).await
+    }
+
+    fn begun(&self) -> Result<Session, Failure> {
         let (ask, ca) = match &self.oidc {
             Some(oidc) => (remember::ask(oidc), remember::ca(oidc)),
             None => Default::default(),
         };
-        Ok(Session::new(Arc::new(self.slots.clone()), trust::web(ca)?, ask, self.machine.clone()))
+        let (slots, machine) = (Arc::new(self.slots.clone()), self.machine.clone());
+        Ok(Session::new(slots, trust::web(ca)?, ask, machine, self.renewals.clone()))
     }
 }
 
 impl TokenSource for Renewing {
     fn bearer(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
         Box::pin(self.token())
+    }
+
+    fn instead_of<'a>(&'a self, refused: &'a Token) -> BoxFuture<'a, Result<Option<Token>, Failure>> {
+        Box::pin(self.other(refused))
     }
 
     fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {

@@ -43,6 +43,20 @@ impl Connector {
     }
 
     async fn open(self) -> Result<Box<dyn Bytes>, BoxError> {
+        let refused = match self.once().await {
+            Err(error) if is_unknown(&error) => error,
+            outcome => return outcome,
+        };
+        // A token that is not taken may be renewable all the same.
+        let tokens = &self.access.tokens;
+        let Some(token) = tokens.bearer().await? else { return Err(refused) };
+        match tokens.instead_of(&token).await? {
+            Some(_) => self.once().await,
+            None => Err(refused),
+        }
+    }
+
+    async fn once(&self) -> Result<Box<dyn Bytes>, BoxError> {
         let endpoint = &self.gateway.endpoint;
         let (host, port) = address(endpoint);
         let late = || line::Error::TimedOut(format!("{host}:{port}"));
@@ -118,6 +132,11 @@ pub(crate) async fn said(gateway: &Resolved, access: &Access) -> Result<Said, Fa
         said.push((header::AUTHORIZATION, token.value("Bearer ")?));
     }
     Ok(said)
+}
+
+/// Whether whoever answered does not know who is asking.
+fn is_unknown(error: &BoxError) -> bool {
+    matches!(error.downcast_ref(), Some(line::Error::WebSocket { status: Some(401), .. }))
 }
 
 impl tower::Service<Uri> for Connector {

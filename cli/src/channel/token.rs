@@ -46,6 +46,12 @@ pub trait TokenSource: Send + Sync + fmt::Debug {
     /// The token of an OpenID provider, sent as a bearer token. None where nobody is logged in.
     fn bearer(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>>;
 
+    /// Another one than this, which the gateway did not take. None where there is none.
+    fn instead_of<'a>(&'a self, refused: &'a Token) -> BoxFuture<'a, Result<Option<Token>, Failure>> {
+        let _ = refused;
+        Box::pin(async { Ok(None) })
+    }
+
     /// The token of an identity-aware edge. None where nobody is logged in.
     fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>>;
 }

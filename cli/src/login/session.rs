@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use oauth2::RefreshToken;
 use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
 
 use super::discover;
 use super::error::Error;
@@ -46,18 +47,32 @@ pub trait Keeper: Send + Sync + 'static {
 
 /// Hands out access tokens.
 pub struct Session {
+    renewer: Arc<Renewer>,
+    /// What was found last. Whoever renews holds it.
+    held: Arc<Mutex<Option<Tokens>>>,
+    renewals: TaskTracker,
+}
+
+struct Renewer {
     keeper: Arc<dyn Keeper>,
     web: Arc<Web>,
     ask: Ask,
     /// What gets tokens again where nothing else does.
     machine: Option<Machine>,
-    held: Mutex<Option<Tokens>>,
 }
 
 impl Session {
-    /// For what is kept there. Of `ask`, a machine needs all of it; a person's tokens know their issuer and client.
-    pub fn new(keeper: Arc<dyn Keeper>, web: Arc<Web>, ask: Ask, machine: Option<Machine>) -> Self {
-        Self { keeper, web, ask, machine, held: Mutex::new(None) }
+    /// For what is kept there. Of `ask`, a machine needs all of it; a person's tokens know their issuer and client. Whoever
+    /// ends the program waits for `renewals` first: what a provider gives once must be kept, whether or not anybody still
+    /// waits for it.
+    pub fn new(
+        keeper: Arc<dyn Keeper>,
+        web: Arc<Web>,
+        ask: Ask,
+        machine: Option<Machine>,
+        renewals: TaskTracker,
+    ) -> Self {
+        Self { renewer: Arc::new(Renewer { keeper, web, ask, machine }), held: Arc::default(), renewals }
     }
 
     /// An access token that holds for a while yet.
@@ -65,7 +80,7 @@ impl Session {
     /// # Errors
     /// Where nobody is logged in, or the login has ended.
     pub async fn token(&self) -> Result<Secret, Error> {
-        self.fit(|_| true).await
+        self.other_than(None).await
     }
 
     /// An access token other than this one, which a gateway did not take.
@@ -73,20 +88,37 @@ impl Session {
     /// # Errors
     /// Where there is none.
     pub async fn instead_of(&self, refused: &Secret) -> Result<Secret, Error> {
-        self.fit(|tokens| tokens.access_token != *refused).await
+        self.other_than(Some(refused.clone())).await
     }
 
-    /// A token that is fresh and fits; renewed where what is kept is not.
-    async fn fit(&self, fits: impl Fn(&Tokens) -> bool) -> Result<Secret, Error> {
-        let good = |tokens: &Tokens| tokens.is_fresh(self.web.now()) && fits(tokens);
+    async fn other_than(&self, refused: Option<Secret>) -> Result<Secret, Error> {
         // Whoever comes while another renews waits here, and finds what that one got.
-        let mut held = self.held.lock().await;
-        if let Some(tokens) = held.as_ref().filter(|it| good(it)) {
+        let mut held = Arc::clone(&self.held).lock_owned().await;
+        if let Some(tokens) = held.as_ref().filter(|it| self.renewer.is_good(it, refused.as_ref())) {
             return Ok(tokens.access_token.clone());
         }
+        let renewer = Arc::clone(&self.renewer);
+        let found = self.renewals.spawn(async move {
+            let tokens = renewer.find(refused.as_ref()).await?;
+            Ok(held.insert(tokens).access_token.clone())
+        });
+        found
+            .await
+            .unwrap_or_else(|error| Err(Error::Kept { what: "renew the tokens", source: error.into() }))
+    }
+}
+
+impl Renewer {
+    fn is_good(&self, tokens: &Tokens, refused: Option<&Secret>) -> bool {
+        tokens.is_fresh(self.web.now()) && refused != Some(&tokens.access_token)
+    }
+
+    /// Tokens that are good; renewed where what is kept is not.
+    async fn find(&self, refused: Option<&Secret>) -> Result<Tokens, Error> {
+        let good = |tokens: &Tokens| self.is_good(tokens, refused);
         let kept = self.kept("read the tokens", <dyn Keeper>::read).await?;
         if let Some(tokens) = kept.filter(good) {
-            return Ok(held.insert(tokens).access_token.clone());
+            return Ok(tokens);
         }
         let lock = match self.kept("wait for other commands", <dyn Keeper>::lock).await {
             Ok(lock) => Some(lock),
@@ -95,21 +127,24 @@ impl Session {
             Err(error) => return Err(error),
         };
         // Another process may have renewed it while this one waited.
-        let kept = self.kept("read the tokens", <dyn Keeper>::read).await?;
-        let renewed = match kept {
-            Some(tokens) if good(&tokens) => tokens,
+        match self.kept("read the tokens", <dyn Keeper>::read).await? {
+            Some(tokens) if good(&tokens) => Ok(tokens),
             Some(tokens) => match self.renewed(lock, &tokens).await {
-                Ok(renewed) => renewed,
                 // It holds for the rest of its last minute; the next call tries again.
-                Err(error) if tokens.holds(self.web.now()) && fits(&tokens) && !is_final(&error) => tokens,
-                Err(error) => return Err(error),
+                Err(error)
+                    if tokens.holds(self.web.now())
+                        && refused != Some(&tokens.access_token)
+                        && !is_final(&error) =>
+                {
+                    Ok(tokens)
+                }
+                renewed => renewed,
             },
             None => {
                 let machine = self.machine.as_ref().ok_or(Error::NotLoggedIn)?;
-                self.keep(lock, self.again(machine).await?).await?
+                self.keep(lock, self.again(machine).await?).await
             }
-        };
-        Ok(held.insert(renewed).access_token.clone())
+        }
     }
 
     async fn renewed(&self, lock: Option<Held>, tokens: &Tokens) -> Result<Tokens, Error> {

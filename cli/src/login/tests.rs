@@ -16,6 +16,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio_util::task::TaskTracker;
 
 use super::callback::Callback;
 use super::session::{Keeper, Session};
@@ -444,7 +445,7 @@ async fn rotating() -> (Fake, tempfile::TempDir, Tokens) {
 }
 
 fn session(fake: &Fake, folder: &tempfile::TempDir) -> Session {
-    Session::new(Arc::new(Files(folder.path().to_owned())), fake.web(), fake.ask(), None)
+    Session::new(Arc::new(Files(folder.path().to_owned())), fake.web(), fake.ask(), None, TaskTracker::new())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -484,6 +485,21 @@ async fn a_token_that_a_gateway_refuses_is_renewed_once_for_all_who_were_refused
 }
 
 #[tokio::test]
+async fn a_renewal_that_nobody_waits_for_any_more_is_kept_all_the_same() {
+    let (fake, folder, _) = rotating().await;
+    let renewals = TaskTracker::new();
+    let keeper = Arc::new(Files(folder.path().to_owned()));
+    let session = Session::new(keeper, fake.web(), fake.ask(), None, renewals.clone());
+    let late = tokio::time::timeout(Duration::ZERO, session.token()).await;
+    assert!(late.is_err(), "the command would have waited longer: {late:?}");
+    drop(session);
+    renewals.close();
+    renewals.wait().await;
+    let kept = Files(folder.path().to_owned()).read().unwrap().unwrap();
+    assert_eq!(kept.refresh_token.unwrap().expose(), "refresh-2");
+}
+
+#[tokio::test]
 async fn a_refresh_token_that_is_good_no_more_says_to_log_in_again() {
     let (fake, folder, tokens) = rotating().await;
     let old = Tokens { refresh_token: Some("refresh-0".to_owned().into()), ..tokens };
@@ -517,7 +533,7 @@ impl Keeper for Full {
 async fn where_nothing_can_be_kept_a_refresh_token_is_not_used_up() {
     let (fake, folder, _) = rotating().await;
     let keeper = Full(Files(folder.path().to_owned()));
-    let session = Session::new(Arc::new(keeper), fake.web(), fake.ask(), None);
+    let session = Session::new(Arc::new(keeper), fake.web(), fake.ask(), None, TaskTracker::new());
     let error = session.token().await.unwrap_err();
     assert!(matches!(error, Error::Kept { .. }), "{error}");
     assert!(fake.forms("/token").is_empty());
@@ -533,7 +549,7 @@ async fn a_machine_needs_no_disk() {
     let keeper = Full(Files(folder.path().to_owned()));
     let expired = Tokens { expires_at: Some(NOW - 1), refresh_token: None, ..rotating().await.2 };
     Files::put(&folder, &expired);
-    let session = Session::new(Arc::new(keeper), fake.web(), fake.ask(), Some(machine));
+    let session = Session::new(Arc::new(keeper), fake.web(), fake.ask(), Some(machine), TaskTracker::new());
     assert_eq!(session.token().await.unwrap().expose(), "access-1");
     session.token().await.unwrap();
     assert_eq!(fake.forms("/token").len(), 1, "it is held in memory");

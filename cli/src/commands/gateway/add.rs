@@ -17,8 +17,6 @@ use crate::store::{Item, Mode, Name, Place};
 
 use candidate::Candidate;
 
-pub(super) use login::after as after_login;
-
 /// What came of trying it.
 enum Outcome {
     /// It takes us for somebody.
@@ -114,7 +112,7 @@ fn access(context: &Context, candidate: &Candidate, gateway: &Resolved) -> Resul
         _ if has_tokens => Arc::new(Held(candidate.tokens.clone())),
         // Tokens of another address are not shown at this one.
         Some((place, metadata)) if metadata.endpoint == candidate.metadata.endpoint => {
-            Arc::new(Renewing::new(&context.store, place, &candidate.name, &metadata)?)
+            Arc::new(Renewing::new(context, place, &candidate.name, &metadata)?)
         }
         _ => Arc::new(Anonymous),
     };
