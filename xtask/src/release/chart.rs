@@ -94,7 +94,7 @@ mod tests {
         let text = fs::read_to_string(workspace::root().join(CHART).join("Chart.yaml")).unwrap();
         let released = released(&text).unwrap();
         assert!(
-            released.contains(&format!("\nappVersion: {VERSION}\n")) && !released.contains("dev\n"),
+            released.contains(&format!("\nappVersion: {VERSION}\n")) && !released.contains("appVersion: dev"),
             "{released}"
         );
         assert!(super::released("apiVersion: v2\nversion: 9.9.9\nappVersion: dev\n").is_err());
