@@ -2,6 +2,7 @@
 //! whether `Ready` ever came first.
 
 use std::convert::Infallible;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -122,13 +123,18 @@ impl Course {
                 Err(_) => bail!("{name} is not Ready: {:?}", self.tunnels.get(name).await?.status),
             };
             let ready = created.elapsed();
-            Ok((ready, answer::is_answered(&caller).await))
+            Ok((ready, answer::failure(&caller).await))
         };
-        let (first_byte, (ready, answered)) = tokio::try_join!(first_byte, ready)?;
+        let (first_byte, (ready, failure)) = tokio::try_join!(first_byte, ready)?;
         self.tunnels.delete(name, &DeleteParams::default()).await.context("failed to delete a Tunnel")?;
         stop.cancel();
         connector.await?.context("a connector failed")?;
-        Ok(Life { early: !answered, first_byte, ready })
+        if let Some(failure) = &failure {
+            // Where even that cannot be written, the figure says it.
+            let _ =
+                writeln!(io::stderr(), "{name} was Ready after {ready:?}, and a visitor was told: {failure}");
+        }
+        Ok(Life { early: failure.is_some(), first_byte, ready })
     }
 
     /// What the command would be told.

@@ -10,6 +10,8 @@ use super::caller::Caller;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(1);
+/// How long the only one may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks until the answer is 200.
 ///
@@ -31,9 +33,14 @@ pub async fn await_first(caller: &Caller, limit: Duration) -> Result<()> {
     }
 }
 
-/// Whether the door answers 200 now.
-pub async fn is_answered(caller: &Caller) -> bool {
-    matches!(tokio::time::timeout(ATTEMPT, attempt(caller)).await, Ok(Ok(200)))
+/// What the door says now in place of 200; none where it says that. Slow is no other answer.
+pub async fn failure(caller: &Caller) -> Option<String> {
+    match tokio::time::timeout(PATIENCE, attempt(caller)).await {
+        Ok(Ok(200)) => None,
+        Ok(Ok(status)) => Some(format!("status {status}")),
+        Ok(Err(error)) => Some(format!("{error:#}")),
+        Err(_) => Some("no answer".to_owned()),
+    }
 }
 
 async fn attempt(caller: &Caller) -> Result<u16> {
