@@ -35,7 +35,7 @@ pub async fn settled(client: &Client, namespace: &str, gateway: &str) -> BTreeMa
             Kind::ConfigMap => {
                 let mut snapshot: Value =
                     serde_json::from_str(fields["data"]["snapshot.json"].as_str().unwrap()).unwrap();
-                for name in ["trust", "serverFingerprint", "gateway", "backends"] {
+                for name in ["trust", "serverFingerprint", "gateway", "backends", "revoked"] {
                     snapshot[name] = json!("…");
                 }
                 fields["data"] = snapshot;

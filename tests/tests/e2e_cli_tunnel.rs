@@ -145,9 +145,14 @@ async fn what_cannot_be_is_said_in_words_with_a_code_of_its_own() {
     home.well(&["gateway", "add", "--from-kube", &format!("{}/door", door.namespace)]).await;
     let wrong = home.fails(&["tunnel", "listen", "--endpoint", "ftp://localhost:21"], 2).await;
     assert!(wrong.contains("such as 3000"), "{wrong}");
-    let outside = ["tunnel", "listen", "--endpoint", "1", "--hostname", "www.elsewhere.example.com"];
+    // Visitors cannot say who they are where the Gateway believes nobody's tokens.
+    let closed = home.fails(&["tunnel", "listen", "--endpoint", "1"], 7).await;
+    assert!(closed.contains("spec.oidc") && closed.contains("--public"), "{closed}");
+    let outside = ["tunnel", "listen", "--endpoint", "1", "--public", "--hostname", "www.elsewhere.example.com"];
     let outside = home.fails(&outside, 7).await;
     assert!(outside.contains("t.example.com"), "{outside}");
+    // What came to nothing leaves nothing.
+    assert_eq!(home.json(&["tunnel", "list"]).await["items"], json!([]));
     assert!(home.fails(&["tunnel", "update", "nothing"], 2).await.contains("nothing to change"));
     assert!(home.fails(&["tunnel", "delete", "nothing"], 3).await.contains("nothing"));
     // Nobody learns more of a stranger's project than that it is none of theirs.

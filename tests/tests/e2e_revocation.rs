@@ -40,7 +40,7 @@ async fn what_a_stolen_certificate_has_open_is_cut_at_once_and_its_owner_goes_on
         let written = bundle.join("received");
         let version = if number % 2 == 0 { "--http2" } else { "--http1.1" };
         let more = ["--no-buffer", version, "--output", written.to_str().unwrap()];
-        let path = "/drip?duration=15&numbytes=300&delay=0";
+        let path = "/drip?duration=9&numbytes=300&delay=0";
         let revoking = async {
             let began = Instant::now();
             while std::fs::metadata(&written).map_or(0, |it| it.len()) == 0 {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use portcullis_contract::gateway::{
-    Tunnel, TunnelChange, TunnelEvent, UpdateTunnelRequest, WatchTunnelsRequest,
+    DeleteTunnelRequest, Tunnel, TunnelChange, TunnelEvent, UpdateTunnelRequest, WatchTunnelsRequest,
 };
 use portcullis_contract::tunnel::Offer;
 use portcullis_protocol::backoff::Backoff;
@@ -83,6 +83,11 @@ impl Listening {
             () = stop.cancelled() => None,
         };
         if let Some(ended) = ended {
+            if had.created && matches!(ended, Err(Ended::Refused(_))) {
+                // What came to nothing leaves nothing; where even that fails, `tunnel list` shows it.
+                let (namespace, name) = (tunnel.namespace, tunnel.name);
+                let _ = self.api.delete_tunnel(DeleteTunnelRequest { namespace, name }).await;
+            }
             return ended;
         }
         self.tell(Event::Stopping).await;

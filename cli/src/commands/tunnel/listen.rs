@@ -75,6 +75,9 @@ pub(super) fn act(context: &Context, listen: Listen) -> Result<(), Failure> {
             let ended = listening.run(settings, stop).await;
             ended.map_err(|ended| match ended {
                 Ended::Said(status) => channel.failed("listen", &status),
+                Ended::Refused(message) if message.contains("spec.access.auth") => {
+                    Failure::new(Exit::Conflict, message).hint("`--public` opens it to everybody")
+                }
                 Ended::Refused(message) => Failure::new(Exit::Conflict, message),
                 Ended::Deleted(_) => Failure::new(Exit::NotFound, ended.to_string()),
                 Ended::Connector(error) => Failure::new(Exit::Failed, crate::failure::chain(&error)),

@@ -100,8 +100,11 @@ pub(super) async fn caught_up(rights: &Rights<'_>, written: &Tunnel) {
 
 async fn until(rights: &Rights<'_>, is_so: impl Fn() -> bool) {
     let mut news = rights.desk.ctx.world.listen(rights.gateway);
+    // Not within `wait_for`: whoever tells of news holds the world's lock and waits for the channel's, and what is looked at
+    // here needs them the other way round.
+    let looking = async { while !is_so() && news.changed().await.is_ok() {} };
     // A watch that lags only means that the next look may come too soon.
-    drop(tokio::time::timeout(CATCH_UP, news.wait_for(|()| is_so())).await);
+    drop(tokio::time::timeout(CATCH_UP, looking).await);
 }
 
 /// Who did what, for whoever looks at the Tunnel or into the log.
