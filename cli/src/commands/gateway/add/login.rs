@@ -53,7 +53,7 @@ pub(in crate::commands::gateway) fn after(context: &Context) -> Result<(), Failu
     let gateway = context.gateway()?;
     let active = [Place::Own, Place::System].map(|place| context.store.active(place));
     match (gateway.name(), active) {
-        (Some(name), [Ok(None), Ok(None)]) => context.wait(first(context, name, false)),
+        (Some(name), [Ok(None), Ok(None)]) => context.until_interrupted(first(context, name, false)),
         _ => Ok(()),
     }
 }
