@@ -98,6 +98,21 @@ impl Context {
         Channel::open(gateway, &self.access(gateway)?).await
     }
 
+    /// The same as [`Context::wait`], until somebody presses Ctrl-C: then nothing more is done, and what a step showed is gone.
+    ///
+    /// # Errors
+    /// What it comes to, or that it was interrupted.
+    pub fn until_interrupted<T>(&self, what: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        self.wait(async {
+            tokio::select! {
+                // First, so that it is heard from the beginning. Where it cannot be, it ends the program at once, as ever.
+                biased;
+                Ok(()) = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+                outcome = what => outcome,
+            }
+        })
+    }
+
     /// Runs what waits for the network. Commands that do not wait never start a runtime.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ pub(super) fn to_connect(gateway: &Resolved, error: &(dyn StdError + 'static), n
     if let Some(error) = find::<line::Error>(error) {
         return connection(gateway, error);
     }
-    if let Some(error) = noticed.take() {
+    if let Some(error) = noticed.get() {
         return tls(gateway, &error);
     }
     unreachable(gateway, &chain(error))
@@ -116,20 +116,18 @@ pub(super) fn in_time(gateway: &Resolved, timeout: Duration) -> Failure {
 
 /// An answer that says no.
 pub(super) fn call(gateway: &Resolved, doing: &str, status: &Status, noticed: &Noticed) -> Failure {
+    // Without a source it is the gateway's own word.
     if let Some(source) = status.source() {
         if let Some(failure) = find::<Failure>(source) {
-            return Failure {
-                exit: failure.exit,
-                message: failure.message.clone(),
-                hint: failure.hint.clone(),
-            };
+            return failure.clone();
         }
         if let Some(error) = find::<line::Error>(source) {
             return connection(gateway, error);
         }
-    }
-    if let Some(error) = noticed.take() {
-        return tls(gateway, &error);
+        // Several calls may have failed by the same connection.
+        if let Some(error) = noticed.get() {
+            return tls(gateway, &error);
+        }
     }
     let title = gateway.title();
     let said = match (status.message(), status.source()) {

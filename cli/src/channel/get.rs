@@ -56,7 +56,7 @@ pub async fn get(gateway: &Resolved, access: &Access, path: &str) -> Result<Docu
         Err(_) => return Err(NoDocument::Failed(failed::in_time(gateway, access.timeout))),
     };
     let required = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
-    match noticed.take() {
+    match noticed.get() {
         Some(said) if said == required => Err(NoDocument::CertificateRequired(failed::tls(gateway, &said))),
         Some(said) => Err(NoDocument::Failed(failed::tls(gateway, &said))),
         None => Err(NoDocument::Failed(failed::to_connect(gateway, &*error, &noticed))),

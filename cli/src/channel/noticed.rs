@@ -14,8 +14,8 @@ use crate::line::tls_error;
 pub(super) struct Noticed(Arc<Mutex<Option<rustls::Error>>>);
 
 impl Noticed {
-    pub(super) fn take(&self) -> Option<rustls::Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(super) fn get(&self) -> Option<rustls::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn notice(&self, error: &io::Error) {

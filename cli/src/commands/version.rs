@@ -34,7 +34,7 @@ pub(super) fn act(context: &Context, version: Version) -> Result<(), Failure> {
     let mut failed = None;
     if let Some(gateway) = &gateway {
         versions.gateway = Some(gateway.title());
-        let asked = context.wait(async {
+        let asked = context.until_interrupted(async {
             let channel = context.channel(gateway).await?;
             let mut client = GatewayClient::new(channel.service());
             channel.call("ask its version", client.get_info(GetInfoRequest {})).await

@@ -79,12 +79,24 @@ fn leads_away(gateway: &Resolved, document: &Document) -> bool {
     host.is_some_and(|host| Some(host) != gateway.endpoint.host()) || location.contains("login")
 }
 
+/// Where else the same host is, if an answer says so.
+fn elsewhere(gateway: &Resolved, document: &Document) -> Option<String> {
+    let to: http::Uri = document.headers.get(header::LOCATION)?.to_str().ok()?.parse().ok()?;
+    let same = to.host().is_some() && to.host() == gateway.endpoint.host();
+    let authority = to.authority()?;
+    same.then(|| format!("{}://{authority}", to.scheme_str().unwrap_or("https")))
+}
+
 fn no_gateway<T>(gateway: &Resolved, document: &Document) -> Result<T, Failure> {
     let message = format!(
         "what answers at {} is no gateway of Portcullis: {DISCOVERY} has status {}",
         gateway.endpoint, document.status
     );
-    Err(Failure::new(Exit::Unreachable, message).hint("check the URL"))
+    let hint = match elsewhere(gateway, document) {
+        Some(url) => format!("it leads to {url}: is the gateway there?"),
+        None => "check the URL".to_owned(),
+    };
+    Err(Failure::new(Exit::Unreachable, message).hint(hint))
 }
 
 #[cfg(test)]

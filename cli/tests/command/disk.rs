@@ -119,3 +119,56 @@ fn what_is_stored_is_for_its_owner_alone() {
     let mode = |inside: &str| fs::metadata(home.config(inside)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("active_gateway"), mode("lock")), (0o600, 0o600));
 }
+
+/// Runs a script in a mount namespace of its own, where it may mount what it likes (util-linux `unshare`).
+fn among_mounts(home: &Home, script: &str) -> Told {
+    let mut unshare = std::process::Command::new("unshare");
+    unshare.args(["--map-root-user", "--mount", "sh", "-ec", script]).env_clear();
+    unshare.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", home.path(""));
+    unshare.env("XDG_CONFIG_HOME", home.path("config")).env("PORTCULLIS", env!("CARGO_BIN_EXE_portcullis"));
+    Told::of(&unshare.stdin(Stdio::null()).output().unwrap())
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_lost_and_that_is_said() {
+    let home = Home::new();
+    fs::create_dir_all(home.path("config")).unwrap();
+    let script = r#"
+        mount -t tmpfs -o size=64k none "$HOME/config"
+        for name in shop lab; do
+            mkdir -p "$HOME/config/portcullis/gateways/$name"
+            echo '{"endpoint":"https://shop.example"}' > "$HOME/config/portcullis/gateways/$name/metadata.json"
+        done
+        "$PORTCULLIS" gateway select lab
+        head -c 1M /dev/zero > "$HOME/config/filler" 2>/dev/null || true
+        "$PORTCULLIS" gateway select shop || echo "ended with $?"
+        cat "$HOME/config/portcullis/active_gateway"
+        "$PORTCULLIS" gateway list -o name
+        ls -A "$HOME/config/portcullis"
+    "#;
+    let told = among_mounts(&home, script);
+    assert_eq!(told.out, "ended with 1\nlab\nlab\nshop\nactive_gateway\ngateways\nlock\n", "{told:?}");
+    assert!(told.err.contains("the disk is full, and what was there before is unchanged"), "{}", told.err);
+}
+
+#[test]
+fn on_a_disk_that_is_only_read_everything_that_reads_goes_on() {
+    let home = Home::new();
+    home.stored("shop", SHOP);
+    home.put("config/portcullis/active_gateway", "shop\n");
+    let script = r#"
+        mount --bind "$HOME/config" "$HOME/config"
+        mount -o remount,bind,ro "$HOME/config"
+        "$PORTCULLIS" gateway info -o name
+        "$PORTCULLIS" gateway select shop || echo "ended with $?"
+        "$PORTCULLIS" gateway remove shop || echo "ended with $?"
+        "$PORTCULLIS" gateway list -o name
+    "#;
+    let told = among_mounts(&home, script);
+    assert_eq!(told.out, "shop\nended with 1\nended with 1\nshop\n", "{told:?}");
+    assert!(
+        told.err.contains("nothing may be written there") && told.err.contains("XDG_CONFIG_HOME"),
+        "{}",
+        told.err
+    );
+}

@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 use crate::gateways::{Config, Discovered, Resolved, Rule, Verified, discover, verify};
 use crate::options::Add;
 use crate::portable::Tokens;
-use crate::store::{Item, Mode, Name, Place};
+use crate::store::{Bundle, Item, Mode, Name, Place};
 
 use candidate::Candidate;
 
@@ -28,9 +28,10 @@ enum Outcome {
 }
 
 pub(super) fn act(context: &Context, add: &Add) -> Result<(), Failure> {
-    context.wait(async {
+    context.until_interrupted(async {
         let mut candidate = Candidate::read(context, add).await?;
         is_free(context, &candidate, add.replace)?;
+        candidate.inherit(context)?;
         let step = context.say.step(format!("trying {}", candidate.metadata.endpoint));
         let outcome = attempt(context, &mut candidate).await?;
         step.done_as(&match &outcome {
@@ -128,7 +129,9 @@ fn store(context: &Context, add: &Add, candidate: &Candidate, outcome: &Outcome)
         context.store.remove(&held, name)?;
     }
     context.store.update(&held, name, |metadata| candidate.write(metadata))?;
-    context.store.set_bundle(&held, name, &candidate.bundle)?;
+    if candidate.bundle != Bundle::default() {
+        context.store.set_bundle(&held, name, &candidate.bundle)?;
+    }
     for (item, token) in
         [(Item::EdgeToken, &candidate.tokens.edge), (Item::OidcToken, &candidate.tokens.oidc)]
     {

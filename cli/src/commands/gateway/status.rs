@@ -39,7 +39,7 @@ pub(super) fn act(context: &Context) -> Result<(), Failure> {
         ..Status::default()
     };
     let step = context.say.step(format!("trying {}", status.endpoint));
-    let outcome = context.wait(async {
+    let outcome = context.until_interrupted(async {
         let began = Instant::now();
         let reached = discover(&gateway, &access).await;
         status.answered_ms = Some(began.elapsed().as_millis());

@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 use crate::gateways;
 use crate::options::Add;
 use crate::portable::{self, Tokens};
-use crate::store::{Bundle, Metadata, Mode, Name};
+use crate::store::{Bundle, Metadata, Mode, Name, Place};
 
 /// A gateway that might be stored.
 #[derive(Clone, Debug)]
@@ -76,6 +76,18 @@ impl Candidate {
             bundle,
             tokens: Tokens::default(),
         })
+    }
+
+    /// Takes over what is stored for this address, where the command line does not mention it.
+    pub(super) fn inherit(&mut self, context: &Context) -> Result<(), Failure> {
+        let Some((Place::Own, stored)) = context.store.find(&self.name)? else { return Ok(()) };
+        if stored.endpoint == self.metadata.endpoint {
+            let bundle = context.store.bundle(Place::Own, &self.name)?.unwrap_or_default();
+            self.metadata.server_name = self.metadata.server_name.take().or(stored.server_name);
+            self.bundle.ca = self.bundle.ca.take().or(bundle.ca);
+            self.bundle.identity = self.bundle.identity.take().or(bundle.identity);
+        }
+        Ok(())
     }
 
     /// Writes what was found out; what was not stays as it was stored.
