@@ -1,8 +1,11 @@
 //! What the commands do: a file each.
 
 mod auth;
+mod completion;
 mod gateway;
+mod man;
 mod tunnel_run;
+mod version;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -18,6 +21,18 @@ pub fn act(options: Options, say: &Say) -> Result<(), Failure> {
     match options.command {
         Command::Auth { command } => auth::act(&context, command),
         Command::Gateway { command } => gateway::act(&context, command),
+        Command::Version(version) => version::act(&context, version),
+        Command::Completion(completion) => completion::act(say, completion.shell),
+        Command::Man(man) => man::act(say, &man),
+        Command::Reference => say.data(&crate::reference::page()),
         Command::Tunnel { command: Tunnel::Run(run) } => tunnel_run::act(&context, &run),
     }
+}
+
+/// The command as kubectl calls it: it says so, and shows which cluster is meant with what else is shown.
+pub fn plugin(command: clap::Command) -> clap::Command {
+    let command = command.name("kubectl portcullis").bin_name("kubectl portcullis");
+    ["namespace", "context", "kubeconfig"]
+        .into_iter()
+        .fold(command, |command, id| command.mut_arg(id, |arg| arg.hide_short_help(false)))
 }

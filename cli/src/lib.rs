@@ -20,6 +20,7 @@ mod line;
 pub mod login;
 pub mod options;
 pub mod portable;
+mod reference;
 pub mod say;
 pub mod shutdown;
 pub mod store;

@@ -5,7 +5,9 @@ mod gateway;
 mod kube;
 mod tunnel_run;
 
-use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCandidates;
 use http::Uri;
 
@@ -75,12 +77,62 @@ pub enum Command {
         #[command(subcommand)]
         command: Auth,
     },
+    /// Print the version, the gateway's too, and whether they get on.
+    Version(Version),
+    /// Print a script that lets a shell complete commands, and names of gateways as they are stored.
+    ///
+    /// For bash, `source <(portcullis completion bash)` in ~/.bashrc; for zsh, the same in ~/.zshrc; for fish,
+    /// `portcullis completion fish | source` in ~/.config/fish/config.fish; for PowerShell,
+    /// `portcullis completion powershell | Out-String | Invoke-Expression` in $PROFILE.
+    Completion(Completion),
+    /// Write manual pages to a folder, such as ~/.local/share/man/man1.
+    Man(Man),
+    /// Print docs/reference/cli.md.
+    #[command(hide = true)]
+    Reference,
     /// Services that answer on public names of a gateway.
     Tunnel {
         /// What to do with them.
         #[command(subcommand)]
         command: Tunnel,
     },
+}
+
+/// Whose version.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Version {
+    /// Print this program's alone, and ask nobody.
+    #[arg(long)]
+    pub client: bool,
+}
+
+/// For which shell.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Completion {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// A shell that completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash, 4.0 or newer.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish.
+    Fish,
+    /// PowerShell.
+    Powershell,
+}
+
+/// Where manual pages go.
+#[derive(Clone, Debug, Args)]
+pub struct Man {
+    /// The folder. It is made where it is not.
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
 }
 
 /// What to do with tunnels.
@@ -90,7 +142,8 @@ pub enum Tunnel {
     ///
     /// The connection is dialled from here: nothing needs to reach this machine. It is kept to two replicas of the
     /// gateway, where there are two, and opened again when it breaks. Through an HTTP proxy where HTTPS_PROXY names one.
-    /// The gateway is the one that --gateway names, a URL or a stored name, else PORTCULLIS_GATEWAY_ENDPOINT.
+    /// The gateway is the one that --gateway names, a URL or a stored name, else PORTCULLIS_GATEWAY_ENDPOINT, else the active
+    /// one; of one that is stored, its certificates are shown.
     Run(TunnelRun),
 }
 

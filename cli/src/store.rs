@@ -37,7 +37,8 @@ use folder::Folder;
 const ACTIVE: &str = "active_gateway";
 const GATEWAYS: &str = "gateways";
 const METADATA: &str = "metadata.json";
-const MTLS: &str = "mtls";
+/// The folder of a gateway's certificates.
+pub(crate) const MTLS: &str = "mtls";
 
 /// What is kept for a gateway beside its metadata and its certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,3 +10,5 @@ mod exported;
 mod home;
 #[path = "command/manners.rs"]
 mod manners;
+#[path = "command/terminal.rs"]
+mod terminal;

@@ -17,6 +17,7 @@ type Files = BTreeMap<PathBuf, String>;
 
 const HEAD: &str = "# Made by `cargo xtask generate` from api/; do not edit.\n";
 const METHODS_HEAD: &str = "<!-- Made by `cargo xtask generate` from proto/; do not edit. -->\n";
+const COMMANDS_HEAD: &str = "<!-- Made by `cargo xtask generate` from cli/; do not edit. -->\n";
 
 /// Folders whose YAML files are a definition each.
 const DEFINITIONS: [&str; 2] = ["crds", chart::DEFINITIONS];
@@ -30,12 +31,14 @@ pub(crate) struct Options {
 
 /// Does what was asked.
 pub(crate) fn act(options: &Options) -> Result<()> {
-    let step = say::step("definitions printed by api, methods by contract");
-    let definitions = printed("portcullis-api", "portcullis-crds")?;
-    let methods = printed("portcullis-contract", "portcullis-methods")?;
+    let step = say::step("definitions printed by api, methods by contract, commands by cli");
+    let definitions = printed("portcullis-api", "portcullis-crds", &[])?;
+    let methods = printed("portcullis-contract", "portcullis-methods", &[])?;
+    let commands = printed("portcullis-cli", "portcullis", &["reference"])?;
     step.done();
     let mut wanted = files(&definitions)?;
     wanted.insert(PathBuf::from("docs/reference/methods.md"), format!("{METHODS_HEAD}{methods}"));
+    wanted.insert(PathBuf::from("docs/reference/cli.md"), format!("{COMMANDS_HEAD}{commands}"));
     wanted.insert(PathBuf::from("docs/reference/values.md"), values::page()?);
     let count = wanted.len();
     settle(&wanted, options.check)?;
@@ -66,8 +69,10 @@ fn settle(wanted: &Files, check: bool) -> Result<()> {
 }
 
 /// What a program of ours prints.
-fn printed(package: &str, program: &str) -> Result<String> {
-    command::output(workspace::cargo().args(["run", "--quiet", "--package", package, "--bin", program]))
+fn printed(package: &str, program: &str, arguments: &[&str]) -> Result<String> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["run", "--quiet", "--package", package, "--bin", program, "--"]).args(arguments);
+    command::output(&mut cargo)
 }
 
 /// The files of each definition.

@@ -13,14 +13,15 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::options::Auth;
 
-pub(super) use login::{act as log_in, login, wish};
-pub(super) use logout::act as log_out;
+pub(super) use login::act as login;
+pub(super) use login::{said, wish};
+pub(super) use logout::act as logout;
 
 /// Does what was asked.
 pub(super) fn act(context: &Context, command: Auth) -> Result<(), Failure> {
     match command {
-        Auth::Login(wish) => log_in(context, &wish),
-        Auth::Logout(wish) => log_out(context, &wish),
+        Auth::Login(wish) => login(context, &wish),
+        Auth::Logout(wish) => logout(context, &wish),
         Auth::Status => status::act(context),
         Auth::List => list::act(context),
         Auth::Switch(wish) => switch::act(context, &wish),

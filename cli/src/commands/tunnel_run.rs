@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, chain};
 use crate::options::{LogFormat, TunnelRun};
+use crate::store::MTLS;
 use crate::{connector, gateways, shutdown};
 
 /// Where pods find the gateway's address.
@@ -16,7 +17,7 @@ const ENDPOINT: &str = "PORTCULLIS_GATEWAY_ENDPOINT";
 
 pub(super) fn act(context: &Context, run: &TunnelRun) -> Result<(), Failure> {
     let failed = |error: &dyn std::error::Error| Failure::new(Exit::Failed, chain(error));
-    let gateway = gateway(context)?;
+    let (gateway, run) = gateway(context, run)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
     runtime.block_on(async {
@@ -24,20 +25,30 @@ pub(super) fn act(context: &Context, run: &TunnelRun) -> Result<(), Failure> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         log(run.log_format);
         let stop = shutdown::signal().map_err(|error| failed(&error))?;
-        let settings = connector::Settings::read(run, gateway).await.map_err(|error| failed(&error))?;
+        let settings = connector::Settings::read(&run, gateway).await.map_err(|error| failed(&error))?;
         connector::run(settings, stop).await.map_err(|error| failed(&error))
     })
 }
 
-/// The one that is named, by a URL or by what is stored; that of the environment; the active one.
-fn gateway(context: &Context) -> Result<Uri, Failure> {
+/// The one that is named, by a URL or by what is stored; that of the environment; the active one. Of one that is stored,
+/// its certificates are shown where the command line names none.
+fn gateway(context: &Context, run: &TunnelRun) -> Result<(Uri, TunnelRun), Failure> {
+    let mut run = run.clone();
     if !context.is_gateway_given()
         && let Some(url) = env::var(ENDPOINT).ok().filter(|it| !it.is_empty())
     {
-        return gateways::endpoint(&url)
-            .map_err(|reason| Failure::new(Exit::Usage, format!("failed to read {ENDPOINT}: {reason}")));
+        let url = gateways::endpoint(&url)
+            .map_err(|reason| Failure::new(Exit::Usage, format!("failed to read {ENDPOINT}: {reason}")))?;
+        return Ok((url, run));
     }
-    Ok(context.gateway()?.endpoint)
+    let gateway = context.gateway()?;
+    if let (Some((place, name)), None, None) = (&gateway.stored, &run.credentials, &run.token_file) {
+        // Read where it is, for each connection: a bundle that is added again serves the next one.
+        run.credentials =
+            context.store.bundle(*place, name)?.map(|_| context.store.folder(*place, name).join(MTLS));
+        run.server_name = run.server_name.or_else(|| gateway.metadata.server_name.clone());
+    }
+    Ok((gateway.endpoint, run))
 }
 
 fn log(format: LogFormat) {

@@ -192,7 +192,7 @@ pub fn resolve(given: &Given, known: &Known) -> Result<Resolved, Unresolved> {
         // What is stored for a name, shown at another address: a port that is forwarded.
         (Some(url), Some((Asked::Name(name), rule))) => {
             let named = stored(&name, rule, known)?;
-            Ok(at_another(url, named))
+            at_another(url, named)
         }
         (Some(url), _) => Ok(at(url, Rule::Endpoint, known)),
         (None, Some((Asked::Url(url), _))) => Ok(at(&url, Rule::Endpoint, known)),
@@ -243,12 +243,20 @@ fn at(url: &Uri, rule: Rule, known: &Known) -> Resolved {
     Resolved { stored: None, endpoint: url.clone(), metadata, rule }
 }
 
-fn at_another(url: &Uri, named: Resolved) -> Resolved {
+fn at_another(url: &Uri, named: Resolved) -> Result<Resolved, Unresolved> {
+    if url.scheme_str() != named.endpoint.scheme_str() {
+        let reason = format!(
+            "the gateway `{}` is at {}: what is stored for it is not shown at {url}, with another scheme",
+            named.title(),
+            named.url()
+        );
+        return Err(Unresolved::Malformed { rule: Rule::Endpoint, reason });
+    }
     let mut metadata = named.metadata;
     if metadata.server_name.is_none() {
         metadata.server_name = named.endpoint.host().map(str::to_owned);
     }
-    Resolved { endpoint: url.clone(), metadata, rule: Rule::Endpoint, ..named }
+    Ok(Resolved { endpoint: url.clone(), metadata, rule: Rule::Endpoint, ..named })
 }
 
 impl From<Unresolved> for Failure {
@@ -363,6 +371,8 @@ mod tests {
         assert_eq!(resolved.endpoint.port_u16(), Some(8443));
         assert_eq!(resolved.server_name(), "shop.example.com");
         assert_eq!(resolved.origin(), "https://shop.example.com:8443");
+        let plain = resolve(&given(Some("http://127.0.0.1:8443"), Some("shop"), None), &known()).unwrap_err();
+        assert!(plain.to_string().contains("another scheme"), "no token goes out without TLS: {plain}");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::store::Name;
 pub enum Gateway {
     /// Get to know a gateway: find out how it is reached, try it, store it, and make it the active one.
     ///
-    /// Nothing is stored before a real call has gone well. Where a login is needed first, the gateway is stored, and becomes
-    /// the active one with the login.
+    /// It becomes the active one once a real call has gone well. Where a login is needed for that, it is stored, and the login
+    /// is begun.
     Add(Box<Add>),
     /// List the gateways that are known here.
     #[command(visible_alias = "ls")]
@@ -89,11 +89,12 @@ pub struct Add {
     #[arg(long)]
     pub no_select: bool,
 
-    /// Store it without logging in, where it wants a login.
+    /// Do not log in where a login is needed. Without a terminal, and without a machine's credentials in the environment,
+    /// nobody is logged in either.
     #[arg(long)]
     pub no_login: bool,
 
-    /// How to log in, where it wants a login.
+    /// How to log in, where a login is needed.
     #[command(flatten)]
     pub login: Login,
 }

@@ -138,3 +138,90 @@ fn help_and_list_are_there_at_once() {
         assert!(best < Duration::from_millis(100), "{arguments:?} takes {best:?}");
     }
 }
+
+#[test]
+fn a_shell_completes_commands_and_names_that_are_stored() {
+    let home = home();
+    for (shell, word) in [
+        ("bash", "complete "),
+        ("zsh", "compdef"),
+        ("fish", "complete "),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
+        let script = home.well(&["completion", shell]).out;
+        assert!(script.contains(word) && script.contains("portcullis"), "{shell}: {script}");
+    }
+    let completed = |words: &[&str]| {
+        let mut command = home.command(&["--", "portcullis"]);
+        command.args(words).env("COMPLETE", "fish");
+        Told::of(&command.output().unwrap()).out
+    };
+    assert!(completed(&["gateway", "sel"]).starts_with("select"), "{}", completed(&["gateway", "sel"]));
+    let names = completed(&["gateway", "select", ""]);
+    assert!(names.contains("shop\thttps://shop.example") && names.contains("lab\t"), "{names}");
+    assert!(completed(&["gateway", "info", "-g", "sh"]).starts_with("shop"));
+}
+
+#[test]
+fn bash_itself_completes_a_stored_name() {
+    let home = home();
+    home.put("script", &home.well(&["completion", "bash"]).out);
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_portcullis")).parent().unwrap();
+    let script = format!(
+        "PATH={}:$PATH; source {}; COMP_WORDS=(portcullis gateway select s); COMP_CWORD=3; COMP_TYPE=9; \
+         f=$(complete -p portcullis | sed -n 's/.*-F \\([^ ]*\\).*/\\1/p'); $f portcullis s select; echo \"${{COMPREPLY[*]}}\"",
+        program.display(),
+        home.path("script").display()
+    );
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["--norc", "-c", &script])
+        .env("HOME", home.path(""))
+        .env("XDG_CONFIG_HOME", home.path("config"));
+    let told = Told::of(&bash.output().unwrap());
+    assert_eq!(told.out.trim(), "shop", "{told:?}");
+}
+
+#[test]
+fn the_version_is_said_without_asking_anybody_and_a_gateway_that_is_away_is_named() {
+    let home = Home::new();
+    let told = home.well(&["version"]);
+    assert_eq!(told.out, format!("Client:   {}\n", env!("CARGO_PKG_VERSION")));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    home.stored("shop", &format!(r#"{{"endpoint":"https://{free}"}}"#));
+    let told = home.run(&["version", "-g", "shop"]);
+    assert!(
+        told.code == Some(5) && told.out.starts_with("Client:") && told.err.contains("shop at https://"),
+        "{told:?}"
+    );
+    assert_eq!(home.well(&["version", "-g", "shop", "--client"]).err, "");
+}
+
+#[test]
+fn as_a_plugin_of_kubectl_it_is_called_so() {
+    let home = home();
+    let plugin = home.path("kubectl-portcullis");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_portcullis"), &plugin).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(&plugin);
+        command.args(arguments).env_clear().env("XDG_CONFIG_HOME", home.path("config"));
+        Told::of(&command.output().unwrap())
+    };
+    let help = run(&["-h"]).out;
+    assert!(
+        help.contains("Usage: kubectl portcullis")
+            && help.contains("--context")
+            && help.contains("-n, --namespace"),
+        "{help}"
+    );
+    assert!(run(&["gateway", "list", "-n", "shop", "-o", "name"]).out.contains("shop\n"));
+    assert!(!home.well(&["-h"]).out.contains("--context"));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let home = Home::new();
+    let folder = home.path("man1");
+    home.well(&["man", folder.to_str().unwrap()]);
+    let page = std::fs::read_to_string(folder.join("portcullis-gateway-add.1")).unwrap();
+    assert!(page.contains("\\-\\-from\\-kube"), "{page}");
+}

@@ -2,22 +2,22 @@
 
 mod candidate;
 mod kube;
+mod login;
 
 use std::sync::Arc;
 
-use super::super::auth::{login, wish};
 use crate::accounts::Renewing;
 use crate::channel::{Access, Anonymous, Held, TokenSource};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::gateways::{
-    Asked, Config, Discovered, Given, Known, Resolved, Rule, Verified, discover, resolve, verify,
-};
+use crate::gateways::{Config, Discovered, Resolved, Rule, Verified, discover, verify};
 use crate::options::Add;
 use crate::portable::Tokens;
 use crate::store::{Item, Mode, Name, Place};
 
 use candidate::Candidate;
+
+pub(super) use login::after as after_login;
 
 /// What came of trying it.
 enum Outcome {
@@ -48,23 +48,12 @@ pub(super) fn act(context: &Context, add: &Add) -> Result<(), Failure> {
             Outcome::Anonymous => format!("{} is there, and knows nobody", candidate.metadata.endpoint),
         });
         store(context, add, &candidate, &outcome)?;
-        if matches!(outcome, Outcome::NeedsLogin) && !add.no_login {
-            log_in(context, add, &candidate.name).await?;
+        if matches!(outcome, Outcome::NeedsLogin) {
+            login::next(context, add, &candidate.name).await
+        } else {
+            Ok(())
         }
-        Ok(())
     })
-}
-
-/// Logs in at what is stored now; it becomes the active one when the gateway knows who that is.
-async fn log_in(context: &Context, add: &Add, name: &Name) -> Result<(), Failure> {
-    let known = Known::read(&context.store)?;
-    let asked = Given { gateway: Some(Asked::Name(name.clone())), ..Given::default() };
-    let gateway = resolve(&asked, &known)?;
-    let again = |failure: Failure| match failure.hint {
-        Some(_) => failure,
-        None => failure.hint(format!("it is stored: run `portcullis gateway login -g {name}`")),
-    };
-    login(context, &gateway, &wish(&add.login)?, !add.no_select).await.map_err(again)
 }
 
 /// Whether the name may be taken.
@@ -123,8 +112,11 @@ fn access(context: &Context, candidate: &Candidate, gateway: &Resolved) -> Resul
     let stored = context.store.find(&candidate.name).ok().flatten();
     let tokens: Arc<dyn TokenSource> = match stored {
         _ if has_tokens => Arc::new(Held(candidate.tokens.clone())),
-        Some((place, metadata)) => Arc::new(Renewing::new(context, place, &candidate.name, &metadata)?),
-        None => Arc::new(Anonymous),
+        // Tokens of another address are not shown at this one.
+        Some((place, metadata)) if metadata.endpoint == candidate.metadata.endpoint => {
+            Arc::new(Renewing::new(context, place, &candidate.name, &metadata)?)
+        }
+        _ => Arc::new(Anonymous),
     };
     Ok(context.shown_with(gateway, candidate.bundle.clone(), tokens))
 }
@@ -132,6 +124,11 @@ fn access(context: &Context, candidate: &Candidate, gateway: &Resolved) -> Resul
 fn store(context: &Context, add: &Add, candidate: &Candidate, outcome: &Outcome) -> Result<(), Failure> {
     let name = &candidate.name;
     let held = context.store.lock()?;
+    let before = context.store.find(name).ok().flatten();
+    if before.is_some_and(|(place, it)| place == Place::Own && it.endpoint != candidate.metadata.endpoint) {
+        // What was kept for another address, its tokens above all, is not shown at this one.
+        context.store.remove(&held, name)?;
+    }
     context.store.update(&held, name, |metadata| candidate.write(metadata))?;
     context.store.set_bundle(&held, name, &candidate.bundle)?;
     for (item, token) in
@@ -147,9 +144,6 @@ fn store(context: &Context, add: &Add, candidate: &Candidate, outcome: &Outcome)
     }
     drop(held);
     said(context, name, outcome, becomes_active);
-    if matches!(outcome, Outcome::NeedsLogin) && add.no_login {
-        context.say.note(format!("log in next: portcullis gateway login -g {name}"));
-    }
     Ok(())
 }
 
