@@ -2,6 +2,7 @@
 
 use clap_complete::CompletionCandidate;
 
+use crate::accounts::Accounts;
 use crate::store::Store;
 
 /// Names of stored gateways, with where they are.
@@ -12,4 +13,18 @@ pub fn gateways() -> Vec<CompletionCandidate> {
         CompletionCandidate::new(entry.name.as_str()).help(help)
     });
     shown.collect()
+}
+
+/// Who could be switched to, at which gateway.
+pub fn accounts() -> Vec<CompletionCandidate> {
+    let store = Store::from_environment();
+    let entries = store.entries().unwrap_or_default();
+    let others = entries.into_iter().flat_map(|entry| {
+        let kept = Accounts::of(&store, entry.place, &entry.name).read().unwrap_or_default();
+        let at = format!("at {}", entry.name);
+        kept.others
+            .into_iter()
+            .map(move |it| CompletionCandidate::new(it.name().to_owned()).help(Some(at.clone().into())))
+    });
+    others.collect()
 }

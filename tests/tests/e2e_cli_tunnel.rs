@@ -148,7 +148,8 @@ async fn what_cannot_be_is_said_in_words_with_a_code_of_its_own() {
     // Visitors cannot say who they are where the Gateway believes nobody's tokens.
     let closed = home.fails(&["tunnel", "listen", "--endpoint", "1"], 7).await;
     assert!(closed.contains("spec.oidc") && closed.contains("--public"), "{closed}");
-    let outside = ["tunnel", "listen", "--endpoint", "1", "--public", "--hostname", "www.elsewhere.example.com"];
+    let outside =
+        ["tunnel", "listen", "--endpoint", "1", "--public", "--hostname", "www.elsewhere.example.com"];
     let outside = home.fails(&outside, 7).await;
     assert!(outside.contains("t.example.com"), "{outside}");
     // What came to nothing leaves nothing.

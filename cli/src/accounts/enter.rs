@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateways::{Config, Discovered, Resolved, discover};
 use crate::login::{self, Means, Tokens, Web};
-use crate::store::{Mode, Name, Place};
+use crate::store::{Mode, Name, Oidc, Place};
 
 /// Where somebody logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,8 @@ async fn by_provider(
     let offered = offer.oidc.as_ref().ok_or_else(|| login::Error::NoProvider { endpoint: gateway.url() })?;
     let before = gateway.metadata.oidc.as_ref();
     let oidc = remember::merged(before, offered, wish.scopes.as_deref(), wish.ca.as_deref());
+    context.say.note(format!("the gateway {} asks for a login at {}", gateway.title(), oidc.issuer));
+    warn_of_others(context, gateway, &oidc);
     let web = trust::web(remember::ca(&oidc))?;
     let mut ask = remember::ask(&oidc);
     ask.anew |= wish.anew;
@@ -117,4 +119,23 @@ async fn by_provider(
     })?;
     remember::entered(context, gateway, offer.mode, &oidc)?;
     Ok(Entered { tokens, edge: false })
+}
+
+/// Says which other gateways would take the same tokens: each of them could show at the others what it is shown.
+fn warn_of_others(context: &Context, gateway: &Resolved, oidc: &Oidc) {
+    let others = context.store.entries().unwrap_or_default().into_iter().filter_map(|entry| {
+        let metadata = entry.metadata.ok()?;
+        let theirs = metadata.oidc?;
+        let same = theirs.issuer == oidc.issuer && theirs.audience == oidc.audience;
+        (same && metadata.endpoint != gateway.metadata.endpoint).then(|| entry.name.to_string())
+    });
+    let others: Vec<_> = others.collect();
+    if !others.is_empty() {
+        context.say.warn(format!(
+            "{} takes the same tokens as {}: log in only if you trust it as much (they have one audience, `{}`)",
+            gateway.title(),
+            others.join(", "),
+            oidc.audience
+        ));
+    }
 }

@@ -3,6 +3,7 @@
 use std::env;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
@@ -15,7 +16,8 @@ use crate::channel::{Token, TokenSource};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::login::{Machine, Session};
+use crate::login::{Error, Machine, Secret, Session, skew_in_words};
+use crate::say::Say;
 use crate::store::{Metadata, Name, Oidc, Place};
 
 /// Tokens of whoever is logged in at a gateway, or of the machine that the environment names.
@@ -27,6 +29,8 @@ pub struct Renewing {
     /// Made when something is to be renewed: most calls find a token that is good.
     session: OnceCell<Session>,
     renewals: TaskTracker,
+    say: Say,
+    warned: AtomicBool,
 }
 
 impl Renewing {
@@ -46,6 +50,8 @@ impl Renewing {
             clock: Clock::default(),
             session: OnceCell::new(),
             renewals: context.renewals.clone(),
+            say: context.say.clone(),
+            warned: AtomicBool::new(false),
         })
     }
 
@@ -57,7 +63,17 @@ impl Renewing {
         if kept.is_none() && (self.machine.is_none() || self.oidc.is_none()) {
             return Ok(None);
         }
-        Ok(Token::new(self.session().await?.token().await?.expose()))
+        self.renewed(self.session().await?.token().await)
+    }
+
+    /// What came of asking a provider; a clock that is off is said, whatever that was.
+    fn renewed(&self, outcome: Result<Secret, Error>) -> Result<Option<Token>, Failure> {
+        let skew = self.session.get().and_then(Session::skew);
+        if let Some(ahead) = skew.filter(|_| !self.warned.swap(true, Ordering::Relaxed)) {
+            let issuer = self.oidc.as_ref().map_or("the provider", |oidc| &oidc.issuer);
+            self.say.warn(skew_in_words(ahead, issuer));
+        }
+        Ok(Token::new(outcome?.expose()))
     }
 
     /// Another one than this, which a gateway did not take: its end is told by a clock that may have been put right.
@@ -68,7 +84,7 @@ impl Renewing {
             return Ok(None);
         }
         let refused = refused.as_str().to_owned().into();
-        Ok(Token::new(self.session().await?.instead_of(&refused).await?.expose()))
+        self.renewed(self.session().await?.instead_of(&refused).await)
     }
 
     async fn session(&self) -> Result<&Session, Failure> {

@@ -14,6 +14,10 @@ use crate::line;
 /// No connection.
 pub(super) fn to_connect(gateway: &Resolved, error: &(dyn StdError + 'static), noticed: &Noticed) -> Failure {
     if let Some(failure) = find::<Failure>(error) {
+        // Who is not logged in has reached nobody yet, and that is not what is wrong.
+        if failure.exit == Exit::Denied {
+            return failure.clone();
+        }
         return Failure {
             exit: failure.exit,
             message: format!("failed to reach the gateway {}: {failure}", gateway.title()),

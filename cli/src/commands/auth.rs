@@ -13,7 +13,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::options::Auth;
 
-pub(super) use login::{act as login, login as log_in, wish};
+pub(super) use login::act as login;
+pub(super) use login::{said, wish};
 pub(super) use logout::act as logout;
 
 /// Does what was asked.

@@ -25,7 +25,7 @@ pub(super) fn act(context: &Context, command: Gateway) -> Result<(), Failure> {
         Gateway::Export(export) => export::act(context, &export),
         Gateway::Import(import) => import::act(context, &import),
         Gateway::Remove(remove) => remove::act(context, &remove),
-        Gateway::Login(login) => super::auth::login(context, &login),
+        Gateway::Login(login) => super::auth::login(context, &login).and_then(|()| add::after_login(context)),
         Gateway::Logout(logout) => super::auth::logout(context, &logout),
     }
 }

@@ -91,6 +91,11 @@ impl Session {
         self.other_than(Some(refused.clone())).await
     }
 
+    /// How many seconds the provider's clock is ahead of this machine's, where it was asked and that is too many.
+    pub fn skew(&self) -> Option<i64> {
+        self.renewer.web.skew()
+    }
+
     async fn other_than(&self, refused: Option<Secret>) -> Result<Secret, Error> {
         // Whoever comes while another renews waits here, and finds what that one got.
         let mut held = Arc::clone(&self.held).lock_owned().await;

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
+
+use crate::complete;
 
 /// What to do with logins.
 #[derive(Debug, Subcommand)]
@@ -68,7 +71,7 @@ pub struct Logout {
 #[derive(Clone, Debug, Args)]
 pub struct Switch {
     /// Who, as `auth list` shows it. Without it, the only other one, or whoever logs in now.
-    #[arg(value_name = "ACCOUNT")]
+    #[arg(value_name = "ACCOUNT", add = ArgValueCandidates::new(complete::accounts))]
     pub account: Option<String>,
 
     /// Where somebody logs in: how.

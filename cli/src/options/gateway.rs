@@ -89,8 +89,8 @@ pub struct Add {
     #[arg(long)]
     pub no_select: bool,
 
-    /// Do not log in where a login is needed. Without a terminal, nobody is logged in either, unless the environment names
-    /// a BROWSER or has a machine's credentials.
+    /// Do not log in where a login is needed. Without a terminal, and without a machine's credentials in the environment,
+    /// nobody is logged in either.
     #[arg(long)]
     pub no_login: bool,
 

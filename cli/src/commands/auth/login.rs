@@ -7,7 +7,7 @@ use crate::accounts::{At, Entered, Wish, enter};
 use crate::clock;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::gateways::{Asked, Given, Known, Resolved, resolve, verify};
+use crate::gateways::Resolved;
 use crate::options::Login;
 
 /// Who is logged in now, for programs.
@@ -24,29 +24,8 @@ struct LoggedIn {
 
 pub(in crate::commands) fn act(context: &Context, arguments: &Login) -> Result<(), Failure> {
     let gateway = context.gateway()?;
-    let wish = wish(arguments)?;
-    let select = Known::read(&context.store)?.active().is_none();
-    context.wait(login(context, &gateway, &wish, select))
-}
-
-/// Logs in; the gateway becomes the active one where that is wished for, once it knows who that is.
-pub(in crate::commands) async fn login(
-    context: &Context,
-    gateway: &Resolved,
-    wish: &Wish,
-    select: bool,
-) -> Result<(), Failure> {
-    let entered = enter(context, gateway, wish).await?;
-    said(context, gateway, &entered)?;
-    let Some((_, name)) = gateway.stored.as_ref().filter(|_| select) else { return Ok(()) };
-    // As it is stored now: a login learns how the gateway is reached.
-    let asked = Given { gateway: Some(Asked::Name(name.clone())), ..Given::default() };
-    let gateway = resolve(&asked, &Known::read(&context.store)?)?;
-    verify(&gateway, &context.access(&gateway)?).await?;
-    let held = context.store.lock()?;
-    context.store.set_active(&held, Some(name))?;
-    context.say.note(format!("{name} is the active gateway now"));
-    Ok(())
+    let entered = context.wait(enter(context, &gateway, &wish(arguments)?))?;
+    said(context, &gateway, &entered)
 }
 
 /// What the arguments wish for.
@@ -70,7 +49,11 @@ pub(in crate::commands) fn wish(login: &Login) -> Result<Wish, Failure> {
 }
 
 /// Says who is logged in now.
-pub(super) fn said(context: &Context, gateway: &Resolved, entered: &Entered) -> Result<(), Failure> {
+pub(in crate::commands) fn said(
+    context: &Context,
+    gateway: &Resolved,
+    entered: &Entered,
+) -> Result<(), Failure> {
     let tokens = &entered.tokens;
     let logged_in = LoggedIn {
         gateway: gateway.title(),

@@ -146,6 +146,7 @@ fn taken_for(who: WhoAmIResponse) -> TakenFor {
 fn print(context: &Context, status: &Status, failed: Option<&Failure>) -> Result<(), Failure> {
     let now = clock::now();
     let end = || match (status.renewed, when::in_words(status.expires_at, now)) {
+        (true, _) if status.expires_at.is_some_and(|end| end <= now) => "the next call renews it".to_owned(),
         (true, end) => format!("{end}, and is renewed by itself"),
         (false, end) => end,
     };

@@ -17,6 +17,8 @@ use crate::store::{Bundle, Item, Mode, Name, Place};
 
 use candidate::Candidate;
 
+pub(super) use login::after as after_login;
+
 /// What came of trying it.
 enum Outcome {
     /// It takes us for somebody.
