@@ -1,15 +1,17 @@
 //! The command line's channels against the real data plane: each mode, with what is shown and without it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use portcullis_cli::channel::{Access, Anonymous, Channel, Held, TokenSource};
+use futures::future::BoxFuture;
+use portcullis_cli::channel::{Access, Anonymous, Channel, Held, Token, TokenSource};
 use portcullis_cli::failure::{Exit, Failure};
 use portcullis_cli::gateways::{Discovered, Resolved, Rule, discover, verify};
 use portcullis_cli::portable::Tokens;
 use portcullis_cli::store::{self, Bundle, Metadata};
-use portcullis_contract::gateway::GetInfoRequest;
 use portcullis_contract::gateway::gateway_client::GatewayClient;
+use portcullis_contract::gateway::{GetInfoRequest, WhoAmIRequest};
 use portcullis_contract::snapshot::{Mode, Protocol};
 
 use crate::support::door::{Plan, backend, prefix};
@@ -180,6 +182,64 @@ async fn through_an_edge_calls_go_in_a_websocket_that_the_token_opens() {
     assert!(futures::future::join_all(calls).await.iter().all(|name| name == "door"));
     let info = channel.call("ask", client.get_info(GetInfoRequest {})).await.unwrap();
     assert_eq!(info.mode, "Edge");
+}
+
+/// Its token is not taken, and can be renewed once.
+#[derive(Debug)]
+struct Renewable {
+    good: Token,
+    renewed: AtomicUsize,
+}
+
+impl TokenSource for Renewable {
+    fn bearer(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
+        let renewed = self.renewed.load(Ordering::Relaxed) > 0;
+        Box::pin(async move { Ok(if renewed { Some(self.good.clone()) } else { Token::new("a.b.c") }) })
+    }
+
+    fn instead_of<'a>(&'a self, refused: &'a Token) -> BoxFuture<'a, Result<Option<Token>, Failure>> {
+        Box::pin(async {
+            assert_eq!(refused.as_str(), "a.b.c");
+            self.renewed.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(self.good.clone()))
+        })
+    }
+
+    fn edge(&self) -> BoxFuture<'_, Result<Option<Token>, Failure>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_taken_is_renewed_once_and_the_call_goes_well() {
+    let (signer, echo) = (Signer::ec("a"), Backend::echo().await);
+    let idp = Idp::new(&signer).await;
+    let token = signer.token(&idp.claims("alice", &["door-user"], "portcullis:all"));
+    let renewable = || {
+        let good = Token::new(&token).unwrap();
+        Arc::new(Renewable { good, renewed: AtomicUsize::new(0) })
+    };
+    // Through a WebSocket, which is refused before it opens.
+    let door = crate::tokens::door(&idp, &echo, |_| {}).await;
+    until_believed(&door, &token).await;
+    let source = renewable();
+    let with = access(ca(&door), Arc::clone(&source) as Arc<dyn TokenSource>);
+    assert_eq!(user(&gateway(&door, "https", store::Mode::Edge), &with).await.unwrap().0, "alice");
+    assert_eq!(source.renewed.load(Ordering::Relaxed), 1);
+    // In a call, on a connection that a certificate has opened.
+    let (mut plan, _echo) = plan().await;
+    plan.snapshot.oidc = Some(idp.oidc());
+    let door = plan.start().await;
+    let gateway = gateway(&door, "https", store::Mode::MutualTLS);
+    let good = access(bundle(&door), bearer(&token));
+    eventually("the token is believed", || async { user(&gateway, &good).await.is_ok() }).await;
+    let source = renewable();
+    let channel =
+        Channel::open(&gateway, &access(bundle(&door), Arc::clone(&source) as Arc<dyn TokenSource>)).await;
+    let channel = channel.unwrap();
+    let mut client = GatewayClient::new(channel.service());
+    let me = channel.call("ask", client.who_am_i(WhoAmIRequest {})).await.unwrap();
+    assert_eq!((me.user.as_str(), source.renewed.load(Ordering::Relaxed)), ("alice", 1));
 }
 
 #[tokio::test]
