@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use portcullis_tests::command::Home;
 use portcullis_tests::door::{Door, text};
+use portcullis_tests::real::BRIDGE;
 
 const SPEC: &str = "
 clients: [{name: laptop, user: alice, roles: [user], scopes: ['tunnel:write']}]
@@ -117,10 +118,10 @@ async fn a_gateway_goes_by_url_into_a_sealed_file_and_onto_another_machine() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_without_tls_is_found_out_by_its_url() {
-    let door = Door::ready(
-        "{replicas: 1, access: {mode: Plaintext, trustedProxies: ['192.0.2.0/24']}, service: {port: 80}}",
-    )
-    .await;
+    let spec = format!(
+        "{{replicas: 1, access: {{mode: Plaintext, trustedProxies: ['{BRIDGE}/32']}}, service: {{port: 80}}}}"
+    );
+    let door = Door::ready(&spec).await;
     let home = Home::new();
     let url = format!("http://{}:80", door.address().await);
     let added = home.run(&["gateway", "add", &url, "--name", "plain"]).await;

@@ -52,7 +52,7 @@ impl Site {
             "replicas": 1,
             "access": access,
             "oidc": provider.oidc(true),
-            "clients": [{ "name": "laptop", "user": "laptop@example.com" }],
+            "clients": [{ "name": "laptop", "user": "laptop@example.com", "scopes": [] }],
             "backends": [{ "name": "httpbin", "match": { "pathPrefix": "/" }, "service": { "name": "httpbin", "port": 80 } }],
         });
         door.apply(&spec.to_string()).await;
@@ -404,7 +404,6 @@ async fn a_person_logs_in_at_an_edge_on_its_own_page_and_the_command_goes_throug
     let spec = json!({
         "replicas": 1,
         "access": access,
-        "oidc": provider.oidc(true),
         "pki": { "server": { "dnsNames": [HOST] } },
         "backends": [{ "name": "httpbin", "match": { "pathPrefix": "/" }, "service": { "name": "httpbin", "port": 80 } }],
     });

@@ -231,7 +231,6 @@ async fn kstatus_and_argo_say_of_a_gateway_and_a_tunnel_what_their_conditions_sa
     let both = |kstatus: &str, argo: &str| (kstatus.to_owned(), argo.to_owned());
     let spec = format!("{SPEC}\ntunnels: {{domain: t.example.com}}");
     door.apply(&format!("{spec}\nimage: localhost/not-there:1")).await;
-    assert_eq!(said("gateway/door").await, both("InProgress", "Progressing"));
     until(&door.client, &door.namespace, "door", is("Ready", "False", "PodFailing")).await;
     assert_eq!(said("gateway/door").await, both("Failed", "Degraded"));
     let web = "{gatewayRef: {name: door}, label: web, endpoint: 'http://localhost:1'}";
