@@ -233,7 +233,7 @@ async fn kstatus_and_argo_say_of_a_gateway_and_a_tunnel_what_their_conditions_sa
     door.apply(&format!("{spec}\nimage: localhost/not-there:1")).await;
     until(&door.client, &door.namespace, "door", is("Ready", "False", "PodFailing")).await;
     assert_eq!(said("gateway/door").await, both("Failed", "Degraded"));
-    let web = "{gatewayRef: {name: door}, label: web, endpoint: 'http://localhost:1'}";
+    let web = "{gatewayRef: {name: door}, label: web, access: {auth: None}, endpoint: 'http://localhost:1'}";
     tunnel::apply(&door.client, &door.namespace, "web", web).await;
     assert_eq!(said("tunnel/web").await, both("InProgress", "Progressing"));
     door.apply(&spec).await;
