@@ -74,7 +74,8 @@ async fn every_panel_shows_something(prometheus: &Prometheus, namespace: &str, w
     }
 }
 
-/// Waits until the expressions of these alerts, and of no others, return something; what they return.
+/// Waits until the expressions of these alerts return something; what all of them return. Others may too: what the tests
+/// before this one have left is the same operator's.
 async fn until_told(prometheus: &Prometheus, wanted: &[&str], when: &str) -> BTreeMap<String, Vec<Sample>> {
     let wanted: BTreeSet<_> = wanted.iter().map(|it| (*it).to_owned()).collect();
     let began = Instant::now();
@@ -86,7 +87,7 @@ async fn until_told(prometheus: &Prometheus, wanted: &[&str], when: &str) -> BTr
                 told.insert(alert, samples);
             }
         }
-        if told.keys().cloned().collect::<BTreeSet<_>>() == wanted {
+        if told.keys().cloned().collect::<BTreeSet<_>>().is_superset(&wanted) {
             for alert in alerts().keys() {
                 println!("{when}: alert {alert}: {:?}", told.get(alert));
             }
@@ -142,9 +143,11 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
         every_panel_shows_something(&prometheus, &door.namespace, "broken").await;
         let told =
             until_told(&prometheus, &["PortcullisServerErrors", "PortcullisTunnelBroken"], "broken").await;
-        let (labels, count) = &told["PortcullisTunnelBroken"][0];
-        assert_eq!((labels["reason"].as_str(), *count), (Some("ProbeFailed"), 1.0));
-        assert_eq!(told["PortcullisServerErrors"][0].0["route"], "tunnel");
+        let is_of = |alert: &str, label: &str, value: &str| {
+            told[alert].iter().any(|(labels, count)| labels[label] == value && *count > 0.0)
+        };
+        assert!(is_of("PortcullisTunnelBroken", "reason", "ProbeFailed"), "{told:?}");
+        assert!(is_of("PortcullisServerErrors", "route", "tunnel"), "{told:?}");
         let hop = format!(
             "increase(portcullis_gateway_probes_total{{namespace=\"{}\", result!=\"passed\"}}[2m]) > 0",
             door.namespace
