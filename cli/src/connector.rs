@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 pub use credentials::Credentials;
 pub use endpoint_tls::EndpointTls;
 pub use news::{News, Teller, Visit};
+pub(crate) use settings::id;
 pub use settings::{Error, Settings};
 
 use links::Links;

@@ -20,7 +20,9 @@ pub use auth::{Auth, Explain, Login, Logout, Switch};
 pub use gateway::{Add, Export, Form, Gateway, Import, Remove, Select};
 pub use kube::Kube;
 pub use project::{Project, ProjectSwitch};
-pub use tunnel::{Delete, Doctor, InProject, List, Listen, Named, Protocol, Status, Tunnel, Update};
+pub use tunnel::{
+    Delete, Doctor, InProject, List, Listen, Named, Names, Protocol, Status, Tunnel, Update, Visitors,
+};
 pub use tunnel_run::{LogFormat, TunnelRun};
 
 /// Reach the gateways of Portcullis, and put services behind them.

@@ -25,6 +25,7 @@ pub(crate) use event::Event;
 pub(crate) use last::{Last, Which};
 pub(crate) use listen::{Ended, Listening};
 pub(crate) use shown::{COLUMNS, Shown, row};
+pub(crate) use steps::is_ready;
 pub(crate) use visit::{Door, visit};
 pub(crate) use want::{Wanted, endpoint};
 

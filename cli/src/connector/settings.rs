@@ -109,7 +109,7 @@ impl Settings {
     }
 }
 
-/// Sixteen hexadecimal digits.
-fn id() -> String {
+/// What tells one connector from others: sixteen hexadecimal digits, drawn at random.
+pub(crate) fn id() -> String {
     format!("{:016x}", rand::random::<u64>())
 }

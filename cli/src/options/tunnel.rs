@@ -73,25 +73,21 @@ impl Protocol {
     }
 }
 
-/// What is to answer, and where.
-#[derive(Clone, Debug, Args)]
-pub struct Listen {
-    /// The service: a port of this machine, HOST:PORT, or a URL (http, https, h2c for gRPC without TLS, tcp).
-    #[arg(short, long, value_name = "ENDPOINT")]
-    pub endpoint: String,
+/// Under which public names a tunnel answers.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Names {
     /// The public name: this label below the gateway's domain. Without it, the one that there is, else a readable one.
     #[arg(long, value_name = "LABEL", conflicts_with = "hostnames")]
     pub label: Option<String>,
     /// A public name in full. May be given several times.
     #[arg(long = "hostname", value_name = "NAME")]
     pub hostnames: Vec<String>,
-    /// What visitors speak.
-    #[arg(long, value_enum, default_value_t = Protocol::Http)]
-    pub protocol: Protocol,
-    /// The Tunnel's name, where it is to have a certain one.
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// Open it to everybody. Without this, visitors must say who they are.
+}
+
+/// Who may visit. Where nothing is said, a new tunnel is for those who say who they are, and another one stays as it is.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Visitors {
+    /// Open it to everybody. A new one is otherwise for visitors who say who they are.
     #[arg(long)]
     pub public: bool,
     /// Let in only visitors with this role. May be given several times.
@@ -100,6 +96,26 @@ pub struct Listen {
     /// Let in only visitors from this network, such as 10.0.0.0/8. May be given several times.
     #[arg(long = "allow-cidr", value_name = "CIDR")]
     pub networks: Vec<String>,
+}
+
+/// What is to answer, and where.
+#[derive(Clone, Debug, Args)]
+pub struct Listen {
+    /// The service: a port of this machine, HOST:PORT, or a URL (http, https, h2c for gRPC without TLS, tcp).
+    #[arg(short, long, value_name = "ENDPOINT")]
+    pub endpoint: String,
+    /// Under which public names.
+    #[command(flatten)]
+    pub names: Names,
+    /// What visitors speak.
+    #[arg(long, value_enum, default_value_t = Protocol::Http)]
+    pub protocol: Protocol,
+    /// The Tunnel's name, where it is to have a certain one.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Who may visit.
+    #[command(flatten)]
+    pub visitors: Visitors,
     /// In which project.
     #[command(flatten)]
     pub within: InProject,
@@ -136,24 +152,15 @@ pub struct Update {
     /// What the connector forwards to from now on.
     #[arg(short, long, value_name = "ENDPOINT")]
     pub endpoint: Option<String>,
-    /// The public name: this label below the gateway's domain.
-    #[arg(long, value_name = "LABEL", conflicts_with = "hostnames")]
-    pub label: Option<String>,
-    /// A public name in full. May be given several times.
-    #[arg(long = "hostname", value_name = "NAME")]
-    pub hostnames: Vec<String>,
+    /// Under which public names.
+    #[command(flatten)]
+    pub names: Names,
     /// Whether it answers. Off, its names stay reserved.
     #[arg(long, value_name = "BOOL")]
     pub enabled: Option<bool>,
-    /// Open it to everybody.
-    #[arg(long)]
-    pub public: bool,
-    /// Let in only visitors with this role. May be given several times.
-    #[arg(long = "allow-role", value_name = "ROLE", conflicts_with = "public")]
-    pub roles: Vec<String>,
-    /// Let in only visitors from this network. May be given several times.
-    #[arg(long = "allow-cidr", value_name = "CIDR")]
-    pub networks: Vec<String>,
+    /// Who may visit.
+    #[command(flatten)]
+    pub visitors: Visitors,
 }
 
 /// Which tunnel.

@@ -2,17 +2,20 @@
 
 use portcullis_contract::gateway::{TunnelAccess, VisitorAuth, VisitorRequirement};
 
+use crate::options::Visitors;
+
 /// Who may visit, as the flags say; none, where they say nothing.
-pub(crate) fn access(public: bool, roles: &[String], networks: &[String]) -> Option<TunnelAccess> {
+pub(crate) fn access(visitors: Visitors) -> Option<TunnelAccess> {
+    let Visitors { public, roles, networks } = visitors;
     if !public && roles.is_empty() && networks.is_empty() {
         return None;
     }
     let auth = if public { VisitorAuth::None } else { VisitorAuth::Required };
-    let requires = roles.iter().map(|role| VisitorRequirement { role: role.clone(), ..Default::default() });
+    let requires = roles.into_iter().map(|role| VisitorRequirement { role, ..Default::default() });
     Some(TunnelAccess {
         auth: auth.into(),
         requires: requires.collect(),
-        source_cidrs: networks.to_vec(),
+        source_cidrs: networks,
         ..TunnelAccess::default()
     })
 }
@@ -23,8 +26,9 @@ mod tests {
 
     #[test]
     fn without_flags_nothing_is_said_of_who_may_visit() {
-        assert_eq!(access(false, &[], &[]), None);
-        let limited = access(false, &["staff".into()], &["10.0.0.0/8".into()]).unwrap();
+        assert_eq!(access(Visitors::default()), None);
+        let (roles, networks) = (vec!["staff".into()], vec!["10.0.0.0/8".into()]);
+        let limited = access(Visitors { public: false, roles, networks }).unwrap();
         assert_eq!((limited.auth(), limited.requires.len()), (VisitorAuth::Required, 1));
     }
 }

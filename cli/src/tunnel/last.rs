@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::connector;
 use crate::failure::{Exit, Failure};
 use crate::gateways::Resolved;
 use crate::store::{Item, Place, Store};
@@ -43,7 +44,7 @@ impl Last {
             return;
         }
         self.connector = match &gateway.stored {
-            Some((Place::Own, _)) => format!("{:016x}", rand::random::<u64>()),
+            Some((Place::Own, _)) => connector::id(),
             _ => std::fs::read_to_string("/proc/sys/kernel/hostname")
                 .map_or_else(|_| "cli".to_owned(), |name| name.trim().to_owned()),
         };

@@ -93,13 +93,18 @@ impl Steps {
             news.extend(waiting.clone().map(|(step, message)| Progress::Waiting(step, message)));
             self.waiting = waiting;
         }
-        let ready = tunnel.conditions.iter().any(|it| it.r#type == "Ready" && it.status == "True");
+        let ready = is_ready(tunnel);
         if ready && !self.ready {
             news.push(Progress::Ready);
         }
         self.ready = ready;
         news
     }
+}
+
+/// Whether all of its steps hold, of what is written in it now.
+pub(crate) fn is_ready(tunnel: &Tunnel) -> bool {
+    tunnel.observed && tunnel.conditions.iter().any(|it| it.r#type == "Ready" && it.status == "True")
 }
 
 /// Of names, those that it holds say more than that it holds some.

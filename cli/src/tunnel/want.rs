@@ -109,6 +109,7 @@ mod tests {
 
     use super::super::access;
     use super::*;
+    use crate::options::Visitors;
 
     fn there() -> Tunnel {
         Tunnel {
@@ -133,8 +134,8 @@ mod tests {
     fn what_is_said_is_put_right_and_what_is_so_already_is_left() {
         let wanted = Wanted { label: Some("web".into()), ..Wanted::default() };
         assert_eq!(wanted.update(&there()), None);
-        let other =
-            Wanted { label: Some("shop".into()), access: access(true, &[], &[]), ..Wanted::default() };
+        let everybody = Visitors { public: true, ..Visitors::default() };
+        let other = Wanted { label: Some("shop".into()), access: access(everybody), ..Wanted::default() };
         let update = other.update(&there()).unwrap();
         assert_eq!((update.label.as_deref(), update.enabled), (Some("shop"), None));
         assert_eq!(update.access.unwrap().auth(), VisitorAuth::None);

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::narrate::Narrator;
 use super::{Asked, project};
-use crate::connector::{Credentials, EndpointTls, Settings, Teller};
+use crate::connector::{self, Credentials, EndpointTls, Settings, Teller};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{Listen, Protocol};
@@ -38,15 +38,15 @@ pub(super) fn act(context: &Context, listen: Listen) -> Result<(), Failure> {
             name: listen.name,
             endpoint: written,
             connector: last.connector.clone(),
-            label: listen.label,
-            hostnames: listen.hostnames,
+            label: listen.names.label,
+            hostnames: listen.names.hostnames,
             protocol: listen.protocol.as_str().to_owned(),
-            access: access(listen.public, &listen.roles, &listen.networks),
+            access: access(listen.visitors),
         };
         let settings = Settings {
             gateway: gateway.endpoint.clone(),
             server_name: gateway.metadata.server_name.clone(),
-            id: format!("{:016x}", rand::random::<u64>()),
+            id: connector::id(),
             credentials: Credentials::Stored(Box::new((gateway.clone(), shown.clone()))),
             offers: Vec::new(),
             endpoint_tls: EndpointTls::new(None),

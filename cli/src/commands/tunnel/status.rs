@@ -6,7 +6,7 @@ use super::{Asked, which};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::Status;
-use crate::tunnel::Shown;
+use crate::tunnel::{Shown, is_ready};
 
 pub(super) fn act(context: &Context, status: &Status) -> Result<(), Failure> {
     context.wait(async {
@@ -25,9 +25,6 @@ pub(super) fn act(context: &Context, status: &Status) -> Result<(), Failure> {
 
 /// Waits until it is ready.
 async fn ready(context: &Context, asked: &mut Asked, tunnel: Tunnel) -> Result<Tunnel, Failure> {
-    let is_ready = |it: &Tunnel| {
-        it.observed && it.conditions.iter().any(|it| it.r#type == "Ready" && it.status == "True")
-    };
     if is_ready(&tunnel) {
         return Ok(tunnel);
     }

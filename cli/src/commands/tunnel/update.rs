@@ -6,20 +6,21 @@ use portcullis_contract::gateway::{TunnelHostnames, UpdateTunnelRequest};
 use super::{Asked, which};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::options::Update;
+use crate::options::{Names, Update};
 use crate::tunnel::{Shown, access, endpoint};
 
 pub(super) fn act(context: &Context, update: Update) -> Result<(), Failure> {
     let usage = |reason: String| Failure::new(Exit::Usage, reason);
     let written =
         update.endpoint.as_deref().map(|text| endpoint(text, Scheme::Http)).transpose().map_err(usage)?;
-    let hostnames = (!update.hostnames.is_empty()).then_some(TunnelHostnames { hostnames: update.hostnames });
+    let Names { label, hostnames } = update.names;
+    let hostnames = (!hostnames.is_empty()).then_some(TunnelHostnames { hostnames });
     let change = UpdateTunnelRequest {
         endpoint: written.map(|endpoint| endpoint.to_string()),
-        label: update.label,
+        label,
         hostnames,
         enabled: update.enabled,
-        access: access(update.public, &update.roles, &update.networks),
+        access: access(update.visitors),
         ..UpdateTunnelRequest::default()
     };
     if change == UpdateTunnelRequest::default() {
