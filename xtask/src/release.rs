@@ -42,6 +42,8 @@ pub(crate) struct Options {
 /// Does what was asked.
 pub(crate) fn act(options: &Options) -> Result<()> {
     let out = options.out.clone().unwrap_or_else(|| workspace::target().join(format!("release-{VERSION}")));
+    // What is started on the way runs in other folders.
+    let out = std::path::absolute(&out).with_context(|| format!("no folder can be {}", out.display()))?;
     cache::remove(&out)?;
     fs::create_dir_all(&out).with_context(|| format!("failed to make {}", out.display()))?;
     let binaries = images::binaries(options.profile)?;
