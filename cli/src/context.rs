@@ -8,12 +8,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::accounts::Renewing;
 use crate::channel::{Access, Anonymous, Channel, TokenSource};
-use crate::clock;
 use crate::failure::{Exit, Failure};
 use crate::gateways::{Given, Known, Resolved, certificate, resolve};
 use crate::options::{Kube, Target};
 use crate::say::Say;
 use crate::store::{Bundle, Store};
+use portcullis_protocol::clock;
 
 /// What every command works with.
 #[derive(Clone, Debug)]

@@ -8,7 +8,6 @@
 
 pub mod accounts;
 pub mod channel;
-pub mod clock;
 pub mod cluster;
 pub mod commands;
 pub mod complete;

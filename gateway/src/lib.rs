@@ -16,7 +16,6 @@ mod auth;
 mod backend;
 mod body;
 mod census;
-pub mod clock;
 mod config;
 mod control;
 mod driver;

@@ -8,9 +8,9 @@ use clap::Parser;
 use http::Uri;
 use portcullis_contract::files;
 
-use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::logging::LogFormat;
+use portcullis_protocol::clock::Clock;
 
 /// Data plane of a Portcullis gateway: gRPC, HTTP and WebSocket on one port, guarded by mutual TLS.
 #[derive(Clone, Debug, Parser)]

@@ -9,7 +9,6 @@ use portcullis_contract::control::{self, Surroundings};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::backend::Dialer;
-use crate::clock::Clock;
 use crate::config::{Config, Outside};
 use crate::control::Calls;
 use crate::limits::Limits;
@@ -21,6 +20,7 @@ use crate::rounds::Rounds;
 use crate::shutdown::Lifeline;
 use crate::tunnel::{Passes, Probes, Sessions};
 use crate::{api, driver, issuer, logging};
+use portcullis_protocol::clock::Clock;
 
 /// One replica.
 pub(crate) struct Shared {

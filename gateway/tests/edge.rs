@@ -9,7 +9,7 @@ use http::{Request, StatusCode};
 use portcullis_contract::gateway::gateway_client::GatewayClient;
 use portcullis_contract::gateway::{GetInfoRequest, WhoAmIRequest};
 use portcullis_contract::snapshot::Mode;
-use portcullis_gateway::clock::Clock;
+use portcullis_protocol::clock::Clock;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::oneshot;

@@ -9,8 +9,8 @@ use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use portcullis_contract::snapshot::Protocol;
-use portcullis_gateway::clock::Clock;
 use portcullis_pki::Leaf;
+use portcullis_protocol::clock::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 

@@ -4,12 +4,12 @@ use std::env;
 
 use super::kept::Accounts;
 use super::{remember, show, trust};
-use crate::clock::Clock;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateways::{Config, Discovered, Resolved, discover};
 use crate::login::{self, Means, Tokens, Web};
 use crate::store::{Mode, Name, Oidc, Place};
+use portcullis_protocol::clock::Clock;
 
 /// Where somebody logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,12 +13,12 @@ use super::keeper::{Slot, Slots};
 use super::kept::Accounts;
 use super::{remember, trust};
 use crate::channel::{Token, TokenSource};
-use crate::clock::Clock;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::login::{Error, Machine, Secret, Session, skew_in_words};
 use crate::say::Say;
 use crate::store::{Metadata, Name, Oidc, Place};
+use portcullis_protocol::clock::Clock;
 
 /// Tokens of whoever is logged in at a gateway, or of the machine that the environment names.
 pub struct Renewing {

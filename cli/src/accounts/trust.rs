@@ -7,10 +7,10 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::clock::Clock;
 use crate::failure::{Exit, Failure};
 use crate::line::tls::{builder, public_roots};
 use crate::login::{Error, Web};
+use portcullis_protocol::clock::Clock;
 
 /// Asks providers; `ca` is PEM, and the only one that counts where it is given.
 pub(super) fn web(ca: Option<&str>) -> Result<Arc<Web>, Failure> {

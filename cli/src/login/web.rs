@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use super::error::Error;
-use crate::clock::Clock;
+use portcullis_protocol::clock::Clock;
 
 /// How long an answer may take, its body included.
 const ANSWER: Duration = Duration::from_secs(30);

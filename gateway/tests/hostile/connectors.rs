@@ -359,7 +359,7 @@ async fn a_clock_that_jumps_cuts_nobody_whose_certificate_still_holds() {
     let endpoint = http(echo.address);
     let mut plan = plan(vec![tunnel("web", &endpoint)]);
     let shown = pki::now().unix_timestamp();
-    let clock = portcullis_gateway::clock::Clock::manual(shown);
+    let clock = portcullis_protocol::clock::Clock::manual(shown);
     plan.options.clock = clock.clone();
     let door = plan.start().await;
     let connector = Connector::start(&door, "web", &endpoint).await;

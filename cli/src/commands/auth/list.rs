@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use super::when;
 use crate::accounts::Accounts;
-use crate::clock;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::login::{self, Tokens};
 use crate::say::{Column, Row, Table};
 use crate::store::Entry;
+use portcullis_protocol::clock;
 
 const COLUMNS: &[Column] = &[
     Column::new("ACTIVE"),

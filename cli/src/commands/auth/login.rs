@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::when;
 use crate::accounts::{At, Entered, Wish, enter};
-use crate::clock;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateways::Resolved;
 use crate::options::Login;
+use portcullis_protocol::clock;
 
 /// Who is logged in now, for programs.
 #[derive(Serialize)]

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::when;
 use crate::accounts::Accounts;
-use crate::clock;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateways::Resolved;
 use crate::login::{self, Machine, Tokens};
+use portcullis_protocol::clock;
 
 /// Who is logged in, for programs.
 #[derive(Serialize)]

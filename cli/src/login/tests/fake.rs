@@ -18,9 +18,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::clock::Clock;
 use crate::login::way::Ask;
 use crate::login::web::Web;
+use portcullis_protocol::clock::Clock;
 
 /// The time on this machine, in the tests.
 pub(super) const NOW: i64 = 1_800_000_000;

@@ -1,9 +1,9 @@
 use super::*;
-use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::shutdown::Lifeline;
 use portcullis_contract::snapshot::{self, Client, GatewayName, Snapshot};
 use portcullis_pki::{AuthorityProfile, NameConstraints, RandomMint, issue_authority};
+use portcullis_protocol::clock::Clock;
 use time::{Duration, OffsetDateTime};
 
 fn apply(shared: &Shared, clients: &[&str]) {

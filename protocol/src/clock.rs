@@ -1,14 +1,12 @@
-//! The only reader of the wall clock. Everything else is handed the time.
+//! The only reader of the wall clock in gateways and in the command line. Everything else is handed the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970-01-01T00:00:00Z.
-#[expect(clippy::disallowed_methods, reason = "this is the module that reads the wall clock")]
 pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Tells the time to what runs for longer.
@@ -34,4 +32,16 @@ impl Clock {
     pub fn now(&self) -> i64 {
         self.fixed.as_ref().map_or_else(now, |fixed| fixed.load(Ordering::Relaxed))
     }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub fn now_ms(&self) -> i64 {
+        let now = || i64::try_from(since_1970().as_millis()).unwrap_or(i64::MAX);
+        self.fixed.as_ref().map_or_else(now, |fixed| fixed.load(Ordering::Relaxed).saturating_mul(1000))
+    }
+}
+
+/// Nothing where the machine believes that it is earlier.
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads the wall clock")]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
