@@ -5,6 +5,7 @@
 mod addresses;
 mod clients;
 mod connect;
+mod revoke;
 
 use http::Uri;
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -17,6 +18,7 @@ use crate::store::{Bundle, Mode};
 use connect::said;
 
 pub use connect::connect;
+pub use revoke::Revoking;
 
 /// A Gateway in a cluster.
 #[derive(Clone, Debug)]

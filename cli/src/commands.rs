@@ -5,6 +5,7 @@ mod completion;
 mod gateway;
 mod man;
 mod project;
+mod revoke;
 mod tunnel;
 mod tunnel_run;
 mod version;
@@ -24,6 +25,7 @@ pub fn act(options: Options, say: &Say) -> Result<(), Failure> {
         Command::Auth { command } => auth::act(&context, command),
         Command::Gateway { command } => gateway::act(&context, command),
         Command::Project { command } => project::act(&context, command),
+        Command::Revoke(revoke) => revoke::act(&context, &revoke),
         Command::Tunnel { command } => tunnel::act(&context, command),
         Command::Version(version) => version::act(&context, version),
         Command::Completion(completion) => completion::act(say, completion.shell),

@@ -4,6 +4,7 @@ mod auth;
 mod gateway;
 mod kube;
 mod project;
+mod revoke;
 mod tunnel;
 mod tunnel_run;
 
@@ -20,6 +21,7 @@ pub use auth::{Auth, Explain, Login, Logout, Switch};
 pub use gateway::{Add, Export, Form, Gateway, Import, Remove, Select};
 pub use kube::Kube;
 pub use project::{Project, ProjectSwitch};
+pub use revoke::Revoke;
 pub use tunnel::{
     Delete, Doctor, InProject, List, Listen, Named, Names, Protocol, Status, Tunnel, Update, Visitors,
 };
@@ -83,6 +85,11 @@ pub enum Command {
         #[command(subcommand)]
         command: Auth,
     },
+    /// Take certificates of a Gateway's client back: they open nothing any more, and what they have open is cut. The client
+    /// gets another one.
+    ///
+    /// Done with the caller's kubeconfig: it takes the rights to `get`, `patch` and `watch` the Gateway.
+    Revoke(Revoke),
     /// Print the version, the gateway's too, and whether they get on.
     Version(Version),
     /// Print a script that lets a shell complete commands, and names of gateways as they are stored.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use portcullis_api::Gateway;
+use portcullis_tests::command::Home;
 use portcullis_tests::door::{Door, text};
 use tokio::time::{Instant, sleep};
 
@@ -81,4 +82,31 @@ async fn what_a_stolen_certificate_has_open_is_cut_at_once_and_its_owner_goes_on
         let renewed = door.bundle(&format!("c{number}")).await;
         assert_eq!(door.code(&renewed, "/status/200").await, "200");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_command_takes_back_all_that_a_client_has_and_says_when_every_replica_had() {
+    let spec = "{clients: [{name: ci}, {name: laptop}], backends: [{name: httpbin, match: {pathPrefix: /}, service: {name: httpbin, port: 80}}]}";
+    let door = Door::ready(spec).await;
+    let home = Home::new();
+    let (object, stolen) = (format!("{}/door", door.namespace), door.bundle("laptop").await);
+    door.until_code(&stolen, "/status/200", "200").await;
+    let before = serials(&door.until_ready().await);
+
+    let revoked = home.json(&["revoke", &object, "laptop", "--timeout", "2m"]).await;
+    let revoked = revoked["items"].as_array().unwrap();
+    assert_eq!(revoked.len(), 1, "{revoked:?}");
+    assert_eq!(revoked[0]["serial"], before[1].as_str());
+    assert!(revoked[0]["enforcedAt"].is_string(), "{revoked:?}");
+    let refused = door.curl(Some(&stolen), "/status/200", &[]).await;
+    assert!(text(&refused.stderr).contains("certificate revoked"), "{}", text(&refused.stderr));
+
+    let after = door.until_ready().await;
+    assert_eq!(serials(&after)[0], before[0], "another client's certificate was changed");
+    let renewed = door.bundle("laptop").await;
+    door.until_code(&renewed, "/status/200", "200").await;
+    assert_eq!(door.code(&door.bundle("ci").await, "/status/200").await, "200");
+
+    let unknown = home.fails(&["revoke", &object, "phone"], 3).await;
+    assert!(unknown.contains("there are: ci, laptop"), "{unknown}");
 }

@@ -43,7 +43,10 @@ pub(super) fn said(verb: &str, what: &str, error: &kube::Error) -> Failure {
                 404 => (Exit::NotFound, Some("check the name, the namespace and the kubeconfig's context")),
                 401 | 403 => (
                     Exit::Denied,
-                    Some("ask for the right to `get` it, or for a bundle in a file (--bundle)"),
+                    Some(match verb {
+                        "read" => "ask for the right to `get` it, or for a bundle in a file (--bundle)",
+                        _ => "ask for the right to `patch` it",
+                    }),
                 ),
                 _ => (Exit::Failed, None),
             };

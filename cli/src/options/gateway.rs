@@ -156,7 +156,7 @@ pub struct Remove {
     pub name: Name,
 }
 
-fn object(text: &str) -> Result<(Option<String>, String), String> {
+pub(super) fn object(text: &str) -> Result<(Option<String>, String), String> {
     let fits = |part: &str| {
         !part.is_empty() && part.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-' || it == b'.')
     };
