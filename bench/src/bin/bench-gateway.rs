@@ -69,6 +69,9 @@ enum Task {
         /// How many of them read
         #[arg(long, default_value_t = 0)]
         reading: usize,
+        /// Bytes a second that each of those reads at most; 0: as fast as it can
+        #[arg(long, default_value_t = 0)]
+        pace: u32,
         /// How many of them do not
         #[arg(long, default_value_t = 0)]
         stalled: usize,
@@ -155,7 +158,7 @@ async fn main() -> Result<()> {
         Task::Credentials { folder, backend, oidc, tunnels } => {
             credentials::write(&folder, backend, Beside { oidc, tunnels })
         }
-        Task::Load { manner, door, callers, warm_up, time, pids, bulk, reading, stalled } => {
+        Task::Load { manner, door, callers, warm_up, time, pids, bulk, reading, pace, stalled } => {
             let manner = match manner {
                 MannerArgument::KeepAlive => Manner::KeepAlive,
                 MannerArgument::Connect => Manner::Connect,
@@ -166,6 +169,7 @@ async fn main() -> Result<()> {
                     .then(|| Door { path: bulk, ..door.clone() }.caller())
                     .transpose()?,
                 reading,
+                pace,
                 stalled,
             };
             let load = Load { manner, callers, warm_up, time, pids, neighbours };

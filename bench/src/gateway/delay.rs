@@ -5,19 +5,24 @@
 //! line.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 /// What is read at once.
-const PIECE: u64 = 16 * 1024;
+const PIECE: usize = 16 * 1024;
 
-/// Pieces that are on the line at once, whatever fits.
-const MOST: usize = 100_000;
+/// What a socket takes at most before we read it.
+const BUFFER: usize = 64 * 1024;
+
+/// How late a timer may wake us without the line losing what it could have carried meanwhile.
+const LATE: Duration = Duration::from_millis(5);
 
 /// A line's properties.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +44,8 @@ pub async fn run(listen: SocketAddr, to: SocketAddr, line: Line) -> Result<()> {
         tokio::spawn(async move {
             let Ok(far) = TcpStream::connect(to).await else { return };
             let nodelay = near.set_nodelay(true).and_then(|()| far.set_nodelay(true));
+            // What is on the way is in our pieces, not in a socket: it would let a sender believe that all has arrived.
+            let _ = [&near, &far].map(|end| SockRef::from(end).set_recv_buffer_size(BUFFER));
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
             // Whatever breaks ends the connection, which both ends notice.
             let _ = nodelay.and(
@@ -48,31 +55,37 @@ pub async fn run(listen: SocketAddr, to: SocketAddr, line: Line) -> Result<()> {
     }
 }
 
-/// One way. As much is on the line as fits: the reader stops where its pieces would be too many.
+/// One way. As much is on the line as fits: the reader stops where more would be on it.
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     line: Line,
 ) -> std::io::Result<()> {
-    let on_the_line = u128::from(line.rate) * line.delay.as_millis() / 1000;
-    let fits = usize::try_from(on_the_line / u128::from(PIECE)).unwrap_or(usize::MAX);
-    let (pieces, mut arriving) = mpsc::channel::<(Instant, Vec<u8>)>(fits.saturating_add(2).min(MOST));
+    let fits = u128::from(line.rate) * line.delay.as_millis() / 1000;
+    let room =
+        Arc::new(Semaphore::new(usize::try_from(fits).unwrap_or(0).clamp(PIECE, Semaphore::MAX_PERMITS)));
+    // Bytes are what bounds it, not pieces.
+    let (pieces, mut arriving) = mpsc::channel::<(Instant, Vec<u8>, Option<OwnedSemaphorePermit>)>(1 << 16);
     let read = async move {
         let mut free = Instant::now();
         loop {
-            let mut piece = Vec::with_capacity(16 * 1024);
-            let length = (&mut from).take(PIECE).read_buf(&mut piece).await? as u64;
-            free = free.max(Instant::now());
-            free += Duration::from_nanos(1_000_000_000 * length / u64::from(line.rate));
+            let mut piece = Vec::with_capacity(PIECE);
+            let length = (&mut from).take(PIECE as u64).read_buf(&mut piece).await?;
+            let taken = u32::try_from(length).unwrap_or(u32::MAX);
+            let room = Arc::clone(&room).acquire_many_owned(taken).await.ok();
+            free = free.max(Instant::now() - LATE);
+            free += Duration::from_nanos(1_000_000_000 * u64::from(taken) / u64::from(line.rate));
             sleep_until(free).await;
-            if length == 0 || pieces.send((free + line.delay, piece)).await.is_err() {
+            let due = free.max(Instant::now()) + line.delay;
+            if length == 0 || pieces.send((due, piece, room)).await.is_err() {
                 return Ok(());
             }
         }
     };
     let write = async move {
-        while let Some((due, piece)) = arriving.recv().await {
+        while let Some((due, piece, room)) = arriving.recv().await {
             sleep_until(due).await;
+            drop(room);
             to.write_all(&piece).await?;
         }
         to.shutdown().await

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
@@ -45,6 +45,8 @@ pub struct Neighbours {
     pub caller: Option<Caller>,
     /// How many read on and on.
     pub reading: usize,
+    /// Bytes a second that each of those takes at most; 0: as many as come.
+    pub pace: u32,
     /// How many ask and never read.
     pub stalled: usize,
 }
@@ -115,14 +117,21 @@ async fn settle(neighbours: &Neighbours) -> Result<JoinSet<Result<()>>> {
         let mut stream = caller.stream().await?;
         stream.write_all(caller.request()).await.context("failed to ask")?;
         stream.flush().await?;
-        let stalled = number >= neighbours.reading;
+        let (stalled, pace) = (number >= neighbours.reading, neighbours.pace);
         settled.spawn(async move {
             if stalled {
                 std::future::pending::<()>().await;
             }
-            let mut buffer = vec![0; 256 * 1024];
-            while stream.read(&mut buffer).await.context("failed to read")? > 0 {}
-            bail!("a neighbour's download ended")
+            let mut buffer = vec![0; 64 * 1024];
+            let mut free = tokio::time::Instant::now();
+            loop {
+                let read = stream.read(&mut buffer).await.context("failed to read")?;
+                ensure!(read > 0, "a neighbour's download ended");
+                if pace > 0 {
+                    free += Duration::from_nanos(1_000_000_000 * read as u64 / u64::from(pace));
+                    tokio::time::sleep_until(free).await;
+                }
+            }
         });
     }
     Ok(settled)

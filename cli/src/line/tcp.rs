@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use portcullis_protocol::limits::UNSENT;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
@@ -25,6 +27,10 @@ pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, Error> {
     stream.set_nodelay(true).map_err(failed)?;
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(failed)?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&keepalive).map_err(failed)?;
+    // A kernel that does not know it does without.
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
     Ok(stream)
 }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_protocol::limits::UNSENT;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -42,6 +43,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+    // A kernel that does not know it, such as a sandbox's, does without.
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
     socket.set_tcp_keepalive(
         &TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(15)),
     )?;
@@ -146,5 +149,21 @@ async fn admit(stream: TcpStream, peer: SocketAddr, now: &Served, shared: &Arc<S
             let visitor = Visitor { stream, seen, alpn, address: peer.address() };
             tunnel::pass_on(shared, &tunnel, visitor).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+
+    #[tokio::test]
+    async fn what_is_accepted_sends_at_once_and_lets_little_wait_in_the_kernel() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_caller, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (accepted, _) = accepted.unwrap();
+        let socket = SockRef::from(&accepted);
+        assert_eq!((socket.tcp_nodelay().unwrap(), socket.tcp_notsent_lowat().unwrap()), (true, UNSENT));
     }
 }

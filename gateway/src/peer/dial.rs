@@ -15,8 +15,10 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::TokioIo;
 use portcullis_contract::peer::Held;
+use portcullis_protocol::limits::UNSENT;
 use portcullis_protocol::message;
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -115,6 +117,7 @@ async fn open(shared: &Shared, address: SocketAddr, name: &str) -> io::Result<(A
     let config = tls::client(&shared.tls_dir).await?;
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
     let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     let (mut sender, connection) = http2_client(PING, PONG)

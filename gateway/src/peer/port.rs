@@ -16,9 +16,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use portcullis_contract::identity::Holder;
 use portcullis_contract::peer::Held;
 use portcullis_protocol::limits::{
-    CONNECTION_WINDOW, FRAME, PING, PONG, SEND_BUFFER, STREAM_WINDOW, STREAMS,
+    CONNECTION_WINDOW, FRAME, PING, PONG, SEND_BUFFER, STREAM_WINDOW, STREAMS, UNSENT,
 };
 use portcullis_protocol::{carried, message};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -55,6 +56,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 /// Only replicas of this very gateway come in.
 async fn admit(stream: TcpStream, shared: &Shared) -> io::Result<TlsStream<TcpStream>> {
     stream.set_nodelay(true)?;
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
     let config = tls::server(&shared.tls_dir).await?;
     let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
     let chain = Chain::read(stream.get_ref().1.peer_certificates());

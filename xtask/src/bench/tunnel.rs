@@ -6,10 +6,10 @@
 //! are gateway and connector; rathole's and bore's are server, client and the nginx behind them that ends the visitors' TLS,
 //! since these tunnels carry bytes and leave TLS to the service. Certificates, cipher suite and key exchange are the same.
 //!
-//! Three measures are ours against ours: with neighbours and without. One is a single download over a long line, against the
+//! The measures with neighbours are each side's own: with neighbours against without. One is a single download over a long line, against the
 //! same line without a tunnel. Memory is measured once.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use self::ours::Ours;
@@ -31,7 +31,11 @@ const fn measure(name: &'static str, unit: &'static str, target: Target) -> Meas
 }
 
 const STALLED: &str = "p99 beside 8 stalled readers, against alone";
-const BESIDE: &str = "small requests beside a download, against alone";
+const BESIDE: &str = "small requests beside a download of 50 MB/s, against alone";
+const BESIDE_ALL: &str = "small requests beside a download at full speed, against alone";
+const BESIDE_RATHOLE: &str = "the same by rathole TLS, against alone";
+const BESIDE_NOTHING: &str = "the same without a tunnel, against alone";
+const BESIDE_FAR: &str = "small requests beside a download, both over 100 ms round trip, against alone";
 const LINE: &str = "one download, 100 ms round trip, against no tunnel";
 const MEMORY: &str = "memory with 10,000 idle connectors";
 const EMPTY: &str = "memory without them";
@@ -56,6 +60,10 @@ const MEASURES: &[Measure] = &[
     measure("throughput, no tunnel", "MB/s", Target::None),
     measure(STALLED, "us", Target::RatioAtMost(1.1)),
     measure(BESIDE, "/s", Target::RatioAtLeast(0.8)),
+    measure(BESIDE_ALL, "/s", Target::None),
+    measure(BESIDE_RATHOLE, "/s", Target::None),
+    measure(BESIDE_NOTHING, "/s", Target::None),
+    measure(BESIDE_FAR, "/s", Target::RatioAtLeast(0.8)),
     measure(LINE, "MB/s", Target::RatioAtLeast(0.95)),
     measure(MEMORY, "MB", Target::AtMost(150.0)),
     measure(EMPTY, "MB", Target::None),
@@ -141,6 +149,7 @@ impl Contest for Field {
 /// Where a side's visitors come in, and which processes carry what they ask for.
 struct Way {
     address: std::net::SocketAddr,
+    host: &'static str,
     pids: Vec<u32>,
 }
 
@@ -155,23 +164,30 @@ impl Field {
 
     /// Ours with neighbours is `Side::Ours`; without, it is what that is compared with.
     fn among_neighbours(&self, side: Side) -> Result<Vec<(&'static str, f64)>> {
-        let way = self.ours.way();
-        let few = |neighbours: &[&str]| -> Result<Figures> {
-            let neighbours = if side == Side::Ours { neighbours } else { &[] };
-            told(self.ours.load(&way, &[&["keep-alive", "--callers", FEW], neighbours].concat()))
+        let few = |way: &Way, neighbours: &[&str]| -> Result<Figures> {
+            let bulk = [&["--bulk", "/bulk"], neighbours].concat();
+            let neighbours = if side == Side::Ours { &bulk[..] } else { &[] };
+            told(self.ours.load(way, &[&["keep-alive", "--callers", FEW], neighbours].concat()))
         };
-        let stalled = few(&["--bulk", "/bulk", "--stalled", "8"])?;
-        let beside = few(&["--bulk", "/bulk", "--reading", "1"])?;
+        let way = self.ours.way();
+        let stalled = few(&way, &["--stalled", "8"])?;
+        let mut figures = vec![
+            (STALLED, stalled.p99_micros),
+            (BESIDE, few(&way, &["--reading", "1", "--pace", "50000000"])?.per_second),
+            (BESIDE_ALL, few(&way, &["--reading", "1"])?.per_second),
+            (BESIDE_FAR, few(&self.ours.far(), &["--reading", "1", "--warm-up", "3000"])?.per_second),
+        ];
+        for (peer, row) in [("rathole TLS", BESIDE_RATHOLE), ("no tunnel", BESIDE_NOTHING)] {
+            let peer = self.peers.iter().find(|it| it.name == peer).context("a peer is missing")?;
+            figures.push((row, few(&peer.way, &["--reading", "1"])?.per_second));
+        }
         let line = match side {
             Side::Ours => self.ours.far(),
             Side::Peer => self.ours.far_without_tunnel(),
         };
         let line: Download = told(self.ours.download(&line, 60_000_000))?;
-        Ok(vec![
-            (STALLED, stalled.p99_micros),
-            (BESIDE, beside.per_second),
-            (LINE, line.megabytes_per_second),
-        ])
+        figures.push((LINE, line.megabytes_per_second));
+        Ok(figures)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{command, wait};
 
 const LIMIT: Duration = Duration::from_secs(10);
 /// Public names of the connector next door and of the one far away, as `bench-gateway credentials` made them.
-const NEAR: &str = "t0.t.example.com";
+pub(super) const NEAR: &str = "t0.t.example.com";
 const FAR: &str = "t1.t.example.com";
 /// The name that the gateway's certificate has for connectors.
 const DOOR: &str = "door.shop.svc";
@@ -101,12 +101,12 @@ impl Ours {
 
     /// Waits until everybody answers.
     pub(super) fn await_answers(&mut self, peers: &[Peer]) -> Result<()> {
-        let mut ways = vec![(self.way(), NEAR), (self.far(), FAR), (self.far_without_tunnel(), NEAR)];
-        ways.extend(peers.iter().map(|peer| (Way { address: peer.way.address, pids: Vec::new() }, NEAR)));
+        let ours = [self.way(), self.far(), self.far_without_tunnel()];
+        let ways: Vec<_> = ours.iter().chain(peers.iter().map(|peer| &peer.way)).collect();
         wait::until("an answer from everybody", LIMIT, || {
             self.check()?;
-            let answers = ways.iter().all(|(way, host)| {
-                let mut ask = self.call("answer", &[], way.address, host);
+            let answers = ways.iter().all(|way| {
+                let mut ask = self.call("answer", &[], way);
                 command::succeeds(ask.args(["--limit", "2"]))
             });
             Ok(answers.then_some(()))
@@ -115,31 +115,30 @@ impl Ours {
 
     /// The way through the gateway and the connector next door.
     pub(super) fn way(&self) -> Way {
-        Way { address: self.address, pids: vec![self.gateway.pid(), self.near.pid()] }
+        Way { address: self.address, host: NEAR, pids: vec![self.gateway.pid(), self.near.pid()] }
     }
 
     /// The way through the gateway, over the line, to the connector far away.
     pub(super) fn far(&self) -> Way {
-        Way { address: self.address, pids: vec![self.gateway.pid(), self.far[1].pid()] }
+        Way { address: self.address, host: FAR, pids: vec![self.gateway.pid(), self.far[1].pid()] }
     }
 
     /// The way over the same line to nginx.
     pub(super) fn far_without_tunnel(&self) -> Way {
-        Way { address: self.far_nginx, pids: vec![self.far[2].pid()] }
+        Way { address: self.far_nginx, host: NEAR, pids: vec![self.far[2].pid()] }
     }
 
     /// A load.
     pub(super) fn load(&self, way: &Way, arguments: &[&str]) -> Command {
-        let mut load = self.call("load", arguments, way.address, NEAR);
+        let mut load = self.call("load", arguments, way);
         processes(&mut load, way);
         load
     }
 
     /// A download of so many bytes.
     pub(super) fn download(&self, way: &Way, bytes: u64) -> Command {
-        let far = way.pids.get(1) == Some(&self.far[1].pid());
         let arguments = ["--path", "/bulk", "--bytes", &bytes.to_string()];
-        let mut stream = self.call("stream", &arguments, way.address, if far { FAR } else { NEAR });
+        let mut stream = self.call("stream", &arguments, way);
         processes(&mut stream, way);
         stream
     }
@@ -156,11 +155,11 @@ impl Ours {
         idle
     }
 
-    fn call(&self, task: &str, arguments: &[&str], address: SocketAddr, host: &str) -> Command {
+    fn call(&self, task: &str, arguments: &[&str], way: &Way) -> Command {
         let mut call = Command::new("taskset");
         call.args(["--cpu-list", &self.others]).arg(&self.caller).arg(task).args(arguments).arg("--bundle");
         call.arg(self.folder.path().join("client"));
-        call.args(["--address", &address.to_string(), "--host", host]);
+        call.args(["--address", &way.address.to_string(), "--host", way.host]);
         call
     }
 }

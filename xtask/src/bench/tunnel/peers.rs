@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::Way;
+use super::ours::NEAR;
 use crate::bench::gateway::doors::{open_tls_end, ports};
 use crate::bench::gateway::folder::Folder;
 use crate::bench::gateway::processors::Processors;
@@ -66,7 +67,7 @@ impl Peer {
 
     fn new(name: &'static str, address: SocketAddr, programs: Vec<Server>) -> Self {
         let pids = programs.iter().map(Server::pid).collect();
-        Self { name, way: Way { address, pids }, programs }
+        Self { name, way: Way { address, host: NEAR, pids }, programs }
     }
 }
 
