@@ -2,6 +2,7 @@
 
 mod auth;
 mod completion;
+mod diagnose;
 mod gateway;
 mod man;
 mod project;
@@ -23,6 +24,7 @@ pub fn act(options: Options, say: &Say) -> Result<(), Failure> {
     let context = Context::new(options.target, options.kube, say.clone());
     match options.command {
         Command::Auth { command } => auth::act(&context, command),
+        Command::Diagnose(diagnose) => diagnose::act(&context, &diagnose),
         Command::Gateway { command } => gateway::act(&context, command),
         Command::Project { command } => project::act(&context, command),
         Command::Revoke(revoke) => revoke::act(&context, &revoke),

@@ -2,7 +2,7 @@
 //!
 //! Rooms: [`options`] (every argument), [`commands`] (what they do), [`store`] (the configuration directory), [`gateways`]
 //! (which one is meant), [`channel`] (calls to it), [`login`] (how tokens are got, renewed and given back), [`accounts`]
-//! (who is logged in where), [`cluster`] (what Kubernetes knows of a gateway), [`portable`] (export and import), [`say`]
+//! (who is logged in where), [`cluster`] (what Kubernetes knows of a gateway), [`diagnose`] (a cluster in a file), [`portable`] (export and import), [`say`]
 //! (what is printed), [`failure`] (why something came to nothing, and exit codes), [`connector`] (dials a gateway and
 //! serves its tunnels), `line` (how bytes get to a gateway).
 
@@ -13,6 +13,7 @@ pub mod commands;
 pub mod complete;
 pub mod connector;
 pub mod context;
+pub mod diagnose;
 pub mod failure;
 pub mod gateways;
 mod line;

@@ -1,6 +1,7 @@
 //! Every argument of the command, in one place.
 
 mod auth;
+mod diagnose;
 mod gateway;
 mod kube;
 mod project;
@@ -18,6 +19,7 @@ use crate::gateways::Asked;
 use crate::say::Manners;
 
 pub use auth::{Auth, Explain, Login, Logout, Switch};
+pub use diagnose::Diagnose;
 pub use gateway::{Add, Export, Form, Gateway, Import, Remove, Select};
 pub use kube::Kube;
 pub use project::{Project, ProjectSwitch};
@@ -103,6 +105,12 @@ pub enum Command {
     /// Print docs/reference/cli.md.
     #[command(hide = true)]
     Reference,
+    /// Pack what somebody who helps needs to see of a cluster into one file.
+    ///
+    /// Gateways, Tunnels and what belongs to them, conditions, Events, the last lines of logs and versions, read with your
+    /// kubeconfig; of one namespace with --namespace. Of Secrets only names, keys and the dates of certificates; tokens,
+    /// passwords and private keys in the rest are taken out. What is broken is printed. Nothing is sent anywhere.
+    Diagnose(Diagnose),
     /// Services that answer on public names of a gateway.
     Tunnel {
         /// What to do with them.

@@ -135,7 +135,7 @@ fn loopback() -> String {
 }
 
 /// A program whose end, however sudden, is the end of all that it has started: it is the first process of a namespace.
-pub(crate) fn contained(program: &str) -> Command {
+pub fn contained(program: &str) -> Command {
     let mut contained = Command::new("unshare");
     contained
         .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", program])

@@ -115,8 +115,16 @@ async fn a_pod_of_it_passes_the_restricted_profile() {
     let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(client, &namespace);
     for (values, passes) in [("{}", true), (RICH, true), (loose, false)] {
         let rendered = objects(&HELM.template(&namespace, values).await);
+        let tests = HELM.done(
+            &namespace,
+            &["template", "portcullis", "--show-only=templates/tests/request.yaml"],
+            values,
+        );
+        let test = object(&objects(&tests.await), "Pod", "portcullis-test").clone();
         let mut made = BTreeSet::new();
-        for workload in rendered.iter().filter(|it| !it["spec"]["template"]["spec"].is_null()) {
+        let bare = json!({ "kind": "Pod", "spec": { "template": { "metadata": {}, "spec": test["spec"] } } });
+        for workload in rendered.iter().chain([&bare]).filter(|it| !it["spec"]["template"]["spec"].is_null())
+        {
             made.insert(workload["kind"].as_str().unwrap());
             let mut pod = workload["spec"]["template"].clone();
             pod["metadata"]["name"] = "operator".into();
@@ -129,7 +137,7 @@ async fn a_pod_of_it_passes_the_restricted_profile() {
         }
         assert_eq!(
             made,
-            BTreeSet::from(["Deployment"]),
+            BTreeSet::from(["Deployment", "Pod"]),
             "a new kind of pods: this test looks at none of it yet"
         );
     }
@@ -313,6 +321,28 @@ async fn every_alert_has_a_runbook_and_every_query_asks_for_what_the_reference_l
     // What nobody looks at is hardly worth its series.
     let listed = metrics_in(&reference);
     assert_eq!(listed.difference(&asked).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[tokio::test]
+async fn what_the_gitops_examples_say_of_the_chart_is_so() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/examples/gitops");
+    let read = |file: &str| objects(&std::fs::read_to_string(examples.join(file)).unwrap());
+    let (argo, flux) = (read("argocd.yaml"), read("flux.yaml"));
+    let application = object(&argo, "Application", "portcullis");
+    let release = object(&flux, "HelmRelease", "portcullis");
+    let source = &application["spec"]["source"];
+    let folder = folder().canonicalize().unwrap();
+    for path in [&source["path"], &release["spec"]["chart"]["spec"]["chart"]] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path.as_str().unwrap());
+        assert_eq!(path.canonicalize().unwrap(), folder);
+    }
+    for values in [&source["helm"]["valuesObject"], &release["spec"]["values"]] {
+        let rendered = objects(&HELM.template("portcullis-system", &values.to_string()).await);
+        assert!(rendered.iter().any(|it| it["kind"] == "ServiceMonitor"), "{values}");
+    }
+    for namespace in [&application["spec"]["destination"]["namespace"], &release["spec"]["targetNamespace"]] {
+        assert_eq!(namespace, "portcullis-system");
+    }
 }
 
 #[tokio::test]

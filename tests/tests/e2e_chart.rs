@@ -35,6 +35,9 @@ async fn lives(values: Value) {
     let [authority, served] = [uid(&door, "secret/door-ca").await, door.served_fingerprint(&alice).await];
 
     those_of_a_namespace_may_have_gateways(&door.namespace).await;
+    for helm in HELMS {
+        a_request_goes_through_a_gateway_of_its_own(SYSTEM, helm).await;
+    }
     the_notes_lead_to_a_gateway(&door, &values).await;
 
     // Upgraded and rolled back, with requests that go on.
@@ -134,6 +137,36 @@ async fn those_of_a_namespace_may_have_gateways(namespace: &str) {
     }
 }
 
+/// `helm test`, which leaves nothing where it goes well.
+async fn a_request_goes_through_a_gateway_of_its_own(namespace: &str, helm: Helm) {
+    let said = helm.done(namespace, &["test", RELEASE, "--timeout=3m"], "").await;
+    assert!(said.contains("Succeeded"), "{said}");
+    for gone in ["pod", "configmap", "gateways.portcullis.dev", "deployment", "secret"] {
+        let name = if gone == "secret" { "portcullis-test-client-test" } else { "portcullis-test" };
+        let gone = format!("{gone}/{name}");
+        kubectl(namespace, &["wait", "--for=delete", &gone, "--timeout=60s"], None).await;
+    }
+}
+
+/// `helm test` fails where Gateways have no image to run, and leaves a pod that says what it tried; once they have one, it
+/// goes well.
+async fn no_request_goes_through_a_gateway_that_does_not_run(door: &Door, helm: Helm, values: &Value) {
+    let mut broken = values.clone();
+    broken["gateway"]["image"]["tag"] = "nowhere".into();
+    let upgraded = async |values: &Value| {
+        helm.done(&door.namespace, &["upgrade", RELEASE], &values.to_string()).await;
+        let rolled = ["rollout", "status", "deployment/portcullis-operator", "--timeout=120s"];
+        door.kubectl(&rolled, None).await;
+    };
+    upgraded(&broken).await;
+    let output = helm.run(&door.namespace, &["test", RELEASE, "--timeout=45s"], "").await;
+    assert!(!output.status.success(), "{helm:?}: {}", text(&output.stdout));
+    let said = door.kubectl(&["logs", "pod/portcullis-test"], None).await;
+    assert!(said.contains("error:") && said.contains("portcullis-test"), "{said}");
+    upgraded(values).await;
+    a_request_goes_through_a_gateway_of_its_own(&door.namespace, helm).await;
+}
+
 /// Does what the notes say, to the letter.
 async fn the_notes_lead_to_a_gateway(door: &Door, values: &Value) {
     let mut other = values.clone();
@@ -169,6 +202,7 @@ async fn operators_live_side_by_side(values: &Value) {
         other["rbac"] = json!({ "userRoles": false });
         helm.done(&door.namespace, &["install", RELEASE], &other.to_string()).await;
         door.kubectl(&["rollout", "status", "deployment/portcullis-operator", "--timeout=120s"], None).await;
+        no_request_goes_through_a_gateway_that_does_not_run(door, helm, &other).await;
     }
     let wide = kubectl(SYSTEM, &["get", "clusterroles,clusterrolebindings", "--output=name"], None).await;
     assert!(!wide.contains("portcullis"), "{wide}");
