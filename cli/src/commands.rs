@@ -2,11 +2,11 @@
 
 mod auth;
 mod completion;
+mod connector;
 mod gateway;
 mod man;
 mod project;
 mod tunnel;
-mod tunnel_run;
 mod version;
 
 use crate::context::Context;
@@ -25,6 +25,7 @@ pub fn act(options: Options, say: &Say) -> Result<(), Failure> {
         Command::Gateway { command } => gateway::act(&context, command),
         Command::Project { command } => project::act(&context, command),
         Command::Tunnel { command } => tunnel::act(&context, command),
+        Command::Connector(given) => connector::act(&context, &given),
         Command::Version(version) => version::act(&context, version),
         Command::Completion(completion) => completion::act(say, completion.shell),
         Command::Man(man) => man::act(say, &man),
