@@ -111,7 +111,7 @@ pub struct TunnelSpec {
     pub access: access::TunnelAccess,
 
     /// Lets the operator run the connector in this cluster. Without it, whoever has the service runs
-    /// `portcullis tunnel run` beside it.
+    /// `portcullis connector` beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connector: Option<connector::Connector>,
 }

@@ -2,13 +2,13 @@
 
 mod auth;
 mod completion;
+mod connector;
 mod diagnose;
 mod gateway;
 mod man;
 mod project;
 mod revoke;
 mod tunnel;
-mod tunnel_run;
 mod version;
 
 use crate::context::Context;
@@ -29,6 +29,7 @@ pub fn act(options: Options, say: &Say) -> Result<(), Failure> {
         Command::Project { command } => project::act(&context, command),
         Command::Revoke(revoke) => revoke::act(&context, &revoke),
         Command::Tunnel { command } => tunnel::act(&context, command),
+        Command::Connector(given) => connector::act(&context, &given),
         Command::Version(version) => version::act(&context, version),
         Command::Completion(completion) => completion::act(say, completion.shell),
         Command::Man(man) => man::act(say, &man),

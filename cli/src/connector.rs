@@ -6,63 +6,43 @@
 
 mod answer;
 mod body;
+mod counts;
 pub(crate) mod credentials;
 mod dial;
 mod endpoint_tls;
+mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
-mod health;
 mod links;
 mod news;
+mod ports;
 mod raw;
 mod serve;
 mod services;
 mod settings;
 mod upstream;
+mod watched;
 
-use std::sync::Arc;
-
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use credentials::Credentials;
 pub use endpoint_tls::EndpointTls;
+pub use follow::follow;
 pub use news::{News, Teller, Visit};
+pub use ports::Ports;
 pub(crate) use settings::id;
-pub use settings::{Error, Settings};
-
-use links::Links;
-use services::Services;
+pub use settings::{Error, Settings, Told};
+pub use watched::Watched;
 
 /// Connections that are kept, to as many replicas.
 const CONNECTIONS: usize = 2;
 
-/// Serves until stopped; what is in flight then may finish.
+/// Serves until stopped, with the same from beginning to end; what is in flight then may finish.
 ///
 /// # Errors
-/// Where it can be said at once that nothing will come of it: an address that cannot be listened on.
+/// Where it can be said at once that nothing will come of it.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Error> {
-    let settings = Arc::new(settings);
-    let services = Arc::new(Services::new(&settings));
-    // Whoever drops this future ends all that it has begun.
-    let cut = CancellationToken::new();
-    let _cut = cut.clone().drop_guard();
-    let stop = stop.child_token();
-    let _stop = stop.clone().drop_guard();
-    let links = Arc::new(Links::new(Arc::clone(&settings), services, cut));
-    let tasks = TaskTracker::new();
-    if let Some(address) = settings.health_listen {
-        let listener = health::bind(address).await?;
-        tasks.spawn(health::serve(listener, links.connected(), stop.clone()));
-    }
-    tracing::info!(gateway = %settings.gateway, connector = %settings.id, "connecting");
-    for _ in 0..CONNECTIONS {
-        tasks.spawn(Arc::clone(&links).keep(stop.clone()));
-    }
-    tasks.close();
-    stop.cancelled().await;
-    tracing::info!("stopping: requests in flight may finish");
-    tasks.wait().await;
-    links.finish(settings.drain).await;
-    Ok(())
+    let (_no, changes) = mpsc::channel(1);
+    follow(settings, Ports::default(), changes, stop).await
 }

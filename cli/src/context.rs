@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::accounts::Renewing;
 use crate::channel::{Access, Anonymous, Channel, TokenSource};
 use crate::failure::{Exit, Failure};
-use crate::gateways::{Given, Known, Resolved, certificate, resolve};
+use crate::gateways::{Asked, Given, Known, Resolved, certificate, resolve};
 use crate::options::{Kube, Target};
 use crate::say::Say;
 use crate::store::{Bundle, Store};
@@ -53,6 +53,13 @@ impl Context {
     /// Whether the command line itself says which gateway.
     pub fn is_gateway_given(&self) -> bool {
         self.target.gateway.is_some() || self.target.gateway_endpoint.is_some()
+    }
+
+    /// The same, where the command line and the environment mean this gateway.
+    #[must_use]
+    pub fn meaning(&self, gateway: Asked) -> Self {
+        let target = Target { gateway: Some(gateway), ..self.target.clone() };
+        Self { target, ..self.clone() }
     }
 
     /// Whether any certificate of a server is believed.

@@ -1,13 +1,14 @@
 //! Every argument of the command, in one place.
 
 mod auth;
+mod connector;
+mod connector_file;
 mod diagnose;
 mod gateway;
 mod kube;
 mod project;
 mod revoke;
 mod tunnel;
-mod tunnel_run;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,8 @@ use crate::gateways::Asked;
 use crate::say::Manners;
 
 pub use auth::{Auth, Explain, Login, Logout, Switch};
+pub use connector::{Connector, LogFormat};
+pub use connector_file::{ConnectorFile, Offers};
 pub use diagnose::Diagnose;
 pub use gateway::{Add, Export, Form, Gateway, Import, Remove, Select};
 pub use kube::Kube;
@@ -27,7 +30,6 @@ pub use revoke::Revoke;
 pub use tunnel::{
     Delete, Doctor, InProject, List, Listen, Named, Names, Protocol, Status, Tunnel, Update, Visitors,
 };
-pub use tunnel_run::{LogFormat, TunnelRun};
 
 /// Reach the gateways of Portcullis, and put services behind them.
 #[derive(Debug, Parser)]
@@ -117,6 +119,16 @@ pub enum Command {
         #[command(subcommand)]
         command: Tunnel,
     },
+    /// Connect services to Tunnels that exist, until stopped: for pods and servers.
+    ///
+    /// The connection is dialled from here: nothing needs to reach this machine. It is kept to two replicas of the
+    /// gateway, where there are two, and opened again when it breaks. Through an HTTP proxy where HTTPS_PROXY names one.
+    /// The gateway is the one that --gateway names, a URL or a stored name, else PORTCULLIS_GATEWAY_ENDPOINT, else
+    /// PORTCULLIS_GATEWAY, else the file's, else the active one; of one that is stored, its certificates are shown.
+    ///
+    /// Files that change are read again, and so is everything at SIGHUP: new connections are opened first, and those before
+    /// end when the last request on them does.
+    Connector(Connector),
     /// Projects: where one may have tunnels.
     Project {
         /// What to do with them.

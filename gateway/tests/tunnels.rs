@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper_util::rt::TokioIo;
-use portcullis_cli::connector::EndpointTls;
+use portcullis_cli::connector::{EndpointTls, Ports, follow};
 use portcullis_contract::snapshot::{Auth, RateLimit, UpstreamTls};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -654,4 +654,57 @@ async fn an_https_endpoint_is_believed_as_the_tunnel_says_unless_the_connector_h
         assert_eq!(found.status, 502, "{why}: {}", found.text);
         assert!(found.text.contains("upstream.tls.caBundle"), "{why}: {}", found.text);
     }
+}
+
+#[tokio::test]
+async fn a_connector_that_is_told_anew_serves_so_and_what_is_in_flight_ends_where_it_began() {
+    let mirror = Backend::new(|request| async move {
+        Ok::<_, Error>(Response::new(request.into_body().map_err(Into::into).boxed()))
+    })
+    .await;
+    let endpoint = http(mirror.address);
+    let door = plan(vec![tunnel("web", &endpoint), tunnel("api", &endpoint)]).start().await;
+    let connectors = "portcullis_gateway_connectors";
+    let (before, _files) = settings(&door, "web", &endpoint, &certificate(&door.client_ca, "web")).await;
+    let (mut after, _more) = settings(&door, "web", &endpoint, &door.ci).await;
+    after
+        .offers
+        .push(portcullis_contract::tunnel::Offer { name: "api".to_owned(), ..after.offers[0].clone() });
+    let (anew, changes) = mpsc::channel(1);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let serving = tokio::spawn(follow(before, Ports::default(), changes, stop.clone()));
+    door.counted(connectors, 1.0).await;
+    answers(&door, WEB, 200).await;
+    answers(&door, "api.t.example.com", 503).await;
+
+    let (pieces, body) = piecewise();
+    pieces.send(Ok(Frame::data(Bytes::from_static(b"before")))).await.unwrap();
+    let sent = Request::post("/").header("host", WEB).body(body).unwrap();
+    let mut response = http2(&door, WEB).await.send(sent).await.unwrap();
+    let first = soon("a frame", response.body_mut().frame()).await.unwrap().unwrap();
+    assert_eq!(first.into_data().unwrap(), "before");
+
+    anew.send(after).await.unwrap();
+    answers(&door, "api.t.example.com", 200).await;
+    door.counted(connectors, 2.0).await;
+    pieces.send(Ok(Frame::data(Bytes::from_static(b"after")))).await.unwrap();
+    let next = soon("a frame", response.body_mut().frame()).await.unwrap().unwrap();
+    assert_eq!(next.into_data().unwrap(), "after");
+    drop(pieces);
+    assert_eq!(soon("the end", Answer::of(response)).await.unwrap().text, "", "it ends as it should");
+    door.counted_down(connectors, 1.0).await;
+    answers(&door, WEB, 200).await;
+
+    // What cannot connect takes the place of nothing.
+    let (refused, _none) =
+        settings(&door, "web", &endpoint, &pki::client(&pki::authority("other"), "ci")).await;
+    anew.send(refused).await.unwrap();
+    let (works, _files) = settings(&door, "web", &endpoint, &certificate(&door.client_ca, "web")).await;
+    answers(&door, "api.t.example.com", 200).await;
+    anew.send(works).await.unwrap();
+    answers(&door, "api.t.example.com", 503).await;
+    answers(&door, WEB, 200).await;
+    stop.cancel();
+    soon("the connector stops", serving).await.unwrap().unwrap();
+    door.counted_down(connectors, 0.0).await;
 }

@@ -37,7 +37,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 7] = [
+    /// All of them.
+    pub const ALL: [Self; 7] = [
         Self::Unreachable,
         Self::Untrusted,
         Self::ConnectTimeout,

@@ -44,11 +44,17 @@ pub async fn service() -> (Running, u16) {
     (running, port)
 }
 
-/// `portcullis tunnel run` for a Tunnel of the namespace; its log goes to this file.
+/// `portcullis connector` for a Tunnel of the namespace; its log goes to this file.
 pub async fn connector(door: &Door, tunnel: &str, bundle: &Path, endpoint: &str, log: &Path) -> Running {
+    let tunnel = format!("{}/{tunnel}", door.namespace);
+    connector_with(door, bundle, log, &[&tunnel, "--endpoint", endpoint]).await
+}
+
+/// The same, with these arguments.
+pub async fn connector_with(door: &Door, bundle: &Path, log: &Path, arguments: &[&str]) -> Running {
     let binary = std::env::var("PORTCULLIS_CLI_BIN").expect("cargo xtask test says where our binaries are");
     let mut portcullis = Command::new(binary);
-    portcullis.args(["tunnel", "run", &format!("{}/{tunnel}", door.namespace), "--endpoint", endpoint]);
+    portcullis.arg("connector").args(arguments);
     portcullis.args([
         "--gateway",
         &format!("https://{}", door.address().await),

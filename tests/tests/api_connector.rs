@@ -201,7 +201,7 @@ async fn a_connector_that_is_wanted_no_more_goes_and_one_that_makes_no_sense_sta
     }
     let alone = until(&client, &namespace, "web", ["Connected", "False", "NoConnector"]).await;
     let message = &condition(&alone, "Connected").unwrap().message;
-    assert!(message.contains(&format!("portcullis tunnel run {namespace}/web")), "{message}");
+    assert!(message.contains(&format!("portcullis connector {namespace}/web")), "{message}");
 }
 
 #[tokio::test]

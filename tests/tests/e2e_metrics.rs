@@ -8,7 +8,7 @@ use std::time::Duration;
 use portcullis_tests::chart;
 use portcullis_tests::door::{Door, kubectl, text};
 use portcullis_tests::real::prometheus::{Prometheus, Sample, promtool};
-use portcullis_tests::tunnel::{code, connector, ready_web, service, until};
+use portcullis_tests::tunnel::{code, connector_with, free_port, ready_web, service, until};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -107,7 +107,10 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
     let (bundle, logs) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
     let (mut httpbin, port) = service().await;
     let endpoint = format!("http://localhost:{port}");
-    let mut running = connector(&door, "web", &bundle, &endpoint, &logs.path().join("log")).await;
+    let (web, metrics) = (format!("{}/web", door.namespace), free_port());
+    let listen = format!("127.0.0.1:{metrics}");
+    let arguments = [web.as_str(), "--endpoint", &endpoint, "--metrics-listen", &listen];
+    let mut running = connector_with(&door, &bundle, &logs.path().join("log"), &arguments).await;
     let prometheus = Prometheus::start(&door.namespace).await;
     let looks = Instant::now();
     while prometheus.query("portcullis_gateway_ready == 1").await.len() < 2
@@ -118,7 +121,7 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
     }
     ready_web(&door, &endpoint, "").await;
 
-    the_reference_lists_what_there_is(&door).await;
+    the_reference_lists_what_there_is(&door, metrics).await;
 
     // Somebody uses it, all the while.
     let traffic = async {
@@ -177,9 +180,13 @@ async fn alerts_come_and_go_as_their_cases_say() {
     }
 }
 
-/// What `/metrics` of a pod says that there is: name, type, labels and help.
-async fn exported(namespace: &str, pod: &str, port: u16) -> BTreeSet<String> {
-    let address = kubectl(namespace, &["get", "pod", pod, "-o=jsonpath={.status.podIP}"], None).await;
+/// Where a pod is.
+async fn address(namespace: &str, pod: &str) -> String {
+    kubectl(namespace, &["get", "pod", pod, "-o=jsonpath={.status.podIP}"], None).await
+}
+
+/// What `/metrics` says that there is: name, type, labels and help.
+async fn exported(address: &str, port: u16) -> BTreeSet<String> {
     let mut curl = tokio::process::Command::new("curl");
     let output =
         curl.args(["--silent", "--fail", &format!("http://{address}:{port}/metrics")]).output().await;
@@ -212,20 +219,22 @@ async fn exported(namespace: &str, pod: &str, port: u16) -> BTreeSet<String> {
 }
 
 /// The reference has a row for each metric that there is, and no other.
-async fn the_reference_lists_what_there_is(door: &Door) {
+async fn the_reference_lists_what_there_is(door: &Door, connector: u16) {
     let holder = ["get", "lease/portcullis-operator", "-o=jsonpath={.spec.holderIdentity}"];
     let leader = kubectl(SYSTEM, &holder, None).await;
     let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/metrics.md");
     let reference = std::fs::read_to_string(reference).unwrap();
     let pod = door.pods().await.remove(0);
-    for (program, namespace, pod, port) in
-        [("operator", SYSTEM, leader.as_str(), 8080), ("gateway", &door.namespace, pod.as_str(), 9090)]
+    let operator = exported(&address(SYSTEM, &leader).await, 8080).await;
+    let gateway = exported(&address(&door.namespace, &pod).await, 9090).await;
+    let connector = exported("127.0.0.1", connector).await;
+    for (program, least, exported) in
+        [("operator", 10, operator), ("gateway", 10, gateway), ("connector", 8, connector)]
     {
         let prefix = format!("| `portcullis_{program}_");
         let listed = reference.lines().filter(|it| it.starts_with(&prefix)).map(str::to_owned);
         let listed: BTreeSet<_> = listed.collect();
-        let exported = exported(namespace, pod, port).await;
-        assert!(exported.len() > 10, "{exported:?}");
+        assert!(exported.len() > least, "{exported:?}");
         let rows = exported.iter().cloned().collect::<Vec<_>>().join("\n");
         assert_eq!(listed, exported, "docs/reference/metrics.md should have these rows:\n{rows}");
     }

@@ -1,7 +1,9 @@
 //! Tunnels to services outside of the cluster: applied with kubectl, connected by the real connector, visited with curl.
 
 use portcullis_tests::door::{Door, json_of, text};
-use portcullis_tests::tunnel::{self, SPEC, code, connector, service, until, visit};
+use portcullis_tests::tunnel::{
+    self, SPEC, code, connector, connector_with, free_port, service, until, visit,
+};
 use tokio::time::Instant;
 
 const WEB: &str = "web.t.example.com";
@@ -77,7 +79,7 @@ async fn a_tunnel_s_service_outside_answers_on_its_public_name_and_the_status_is
     // The connector goes, from one moment to the next.
     running.0.kill().await.unwrap();
     let gone = until(&door.client, &door.namespace, "web", ["Connected", "False", "NoConnector"]).await;
-    assert!(tunnel::condition(&gone, "Ready").unwrap().message.contains("portcullis tunnel run"));
+    assert!(tunnel::condition(&gone, "Ready").unwrap().message.contains("portcullis connector"));
     assert_eq!(code(&door, &bundle, WEB, "/").await, "503");
     let log = std::fs::read_to_string(logs.path().join("log")).unwrap();
     assert!(log.contains("serving") && log.contains("connected") && !log.contains("PRIVATE"), "{log}");
@@ -154,4 +156,62 @@ async fn a_tunnel_s_connector_runs_in_the_cluster_where_that_is_asked_for() {
     assert!(pods.contains("\"automountServiceAccountToken\":false"), "{pods}");
     door.kubectl(&["delete", "tunnel", "web"], None).await;
     door.kubectl(&["wait", "--for=delete", "deployment/web-connector", "--timeout=60s"], None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connector_takes_up_what_its_file_says_and_what_is_under_way_is_not_cut() {
+    let door = Door::ready(SPEC).await;
+    let (bundle, folder) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
+    let (_httpbin, port) = service().await;
+    let endpoint = format!("http://localhost:{port}");
+    let metrics = free_port();
+    let offered = |name: &str| format!("- {{name: {}/{name}, endpoints: ['{endpoint}']}}\n", door.namespace);
+    let told = |tunnels: &str| format!("metricsListen: 127.0.0.1:{metrics}\ntunnels:\n{tunnels}");
+    let config = folder.path().join("connector.yaml");
+    std::fs::write(&config, told(&offered("web"))).unwrap();
+    let arguments = ["--config", config.to_str().unwrap()];
+    let mut running = connector_with(&door, &bundle, &folder.path().join("log"), &arguments).await;
+    tunnel::ready_web(&door, &endpoint, "").await;
+
+    // Underway for longer than it takes to go over to what is new.
+    let slow = ["--write-out", "%{http_code}"];
+    let path = "/drip?duration=8&numbytes=8&code=200&delay=0";
+    let changing = async {
+        std::fs::write(&config, told(&(offered("web") + &offered("api")))).unwrap();
+        let spec = format!(
+            "{{gatewayRef: {{name: door}}, label: api, endpoint: '{endpoint}', access: {{auth: None}}}}"
+        );
+        tunnel::apply(&door.client, &door.namespace, "api", &spec).await;
+        until(&door.client, &door.namespace, "api", ["Ready", "True", "Ready"]).await;
+    };
+    let (slow, ()) = tokio::join!(visit(&door, &bundle, WEB, path, &slow), changing);
+    assert_eq!(text(&slow.stdout), "********200", "{}", text(&slow.stderr));
+
+    // What cannot be read replaces nothing.
+    std::fs::write(&config, "tunnels: [").unwrap();
+    let page = || async {
+        let url = format!("http://127.0.0.1:{metrics}/metrics");
+        let mut curl = tokio::process::Command::new("curl");
+        text(&curl.args(["--silent", "--fail", &url]).output().await.unwrap().stdout)
+    };
+    let counts = async |line: &str| {
+        let began = Instant::now();
+        while !page().await.lines().any(|it| it == line) {
+            assert!(began.elapsed().as_secs() < 30, "{line} is not in\n{}", page().await);
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    counts(r#"portcullis_connector_reloads_total{result="failed"} 1"#).await;
+    counts(r#"portcullis_connector_reloads_total{result="ok"} 1"#).await;
+    assert_eq!(code(&door, &bundle, WEB, "/status/200").await, "200");
+
+    // SIGHUP is the same, also where nothing has changed.
+    std::fs::write(&config, told(&offered("web"))).unwrap();
+    counts(r#"portcullis_connector_reloads_total{result="ok"} 2"#).await;
+    let pid = running.0.id().unwrap().to_string();
+    assert!(tokio::process::Command::new("kill").args(["-HUP", &pid]).status().await.unwrap().success());
+    counts(r#"portcullis_connector_reloads_total{result="ok"} 3"#).await;
+    until(&door.client, &door.namespace, "api", ["Connected", "False", "NoConnector"]).await;
+    assert_eq!(code(&door, &bundle, WEB, "/status/200").await, "200");
+    assert!(running.0.try_wait().unwrap().is_none());
 }

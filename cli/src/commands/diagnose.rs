@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::cluster;
 use crate::context::Context;
 use crate::diagnose::{Bounds, Broken, Counts, gather};
 use crate::failure::{Exit, Failure};
 use crate::options::Diagnose;
-use crate::{clock, cluster};
+use portcullis_protocol::clock;
 
 /// What was gathered, for programs.
 #[derive(Serialize)]

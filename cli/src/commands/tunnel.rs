@@ -23,7 +23,6 @@ pub(super) fn act(context: &Context, command: Tunnel) -> Result<(), Failure> {
         Tunnel::Update(update) => update::act(context, update),
         Tunnel::Delete(delete) => delete::act(context, &delete),
         Tunnel::Doctor(doctor) => doctor::act(context, &doctor),
-        Tunnel::Run(run) => super::tunnel_run::act(context, &run),
     }
 }
 

@@ -13,8 +13,11 @@ use hyper_util::rt::TokioIo;
 use portcullis_contract::tunnel::Instruction;
 use portcullis_contract::tunnel::instruction::Instruction as Told;
 use portcullis_protocol::{carried, message};
+use prometheus_client::metrics::counter::Counter;
+use tokio_util::io::InspectReader;
 
 use super::body::{InFlight, Passing, Reply};
+use super::counts::Counted;
 use super::raw;
 use super::serve::Link;
 use super::upstream::{Upload, Upstream};
@@ -29,7 +32,10 @@ pub(super) async fn answer(
     Ok(match request.uri().path() {
         carried::CONTROL if !request.headers().contains_key(carried::TUNNEL) => listen(&link, request),
         carried::PING if !request.headers().contains_key(carried::TUNNEL) => Response::new(Reply::Empty),
-        _ => forward(&link, request).await.unwrap_or_else(failed),
+        _ => forward(&link, request).await.unwrap_or_else(|fault| {
+            link.failed(fault);
+            failed(fault)
+        }),
     })
 }
 
@@ -90,7 +96,9 @@ async fn exchange(
     request: Request<Incoming>,
     mut in_flight: InFlight,
 ) -> Result<Response<Reply>, carried::Fault> {
-    let outgoing = outgoing(upstream, request, |body| Either::Left(Passing::new(body, true)));
+    let received = in_flight.counts().map(Counted::received);
+    let outgoing =
+        outgoing(upstream, request, |body| Either::Left(Passing::new(body, true).counted(received)));
     let (mut parts, body) = upstream.send(outgoing).await?.into_parts();
     in_flight.answered(parts.status);
     clean(&mut parts.headers);
@@ -196,9 +204,18 @@ async fn upgrade(
     }
     let endpoint = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
-        let _in_flight = in_flight;
         let Ok((gateway, endpoint)) = tokio::try_join!(gateway, endpoint) else { return };
-        let (mut gateway, mut endpoint) = (TokioIo::new(gateway), TokioIo::new(endpoint));
+        let count = |bytes: Option<Counter>| {
+            move |read: &[u8]| {
+                if let Some(bytes) = &bytes {
+                    bytes.inc_by(read.len() as u64);
+                }
+            }
+        };
+        let counts = in_flight.counts();
+        let mut gateway = InspectReader::new(TokioIo::new(gateway), count(counts.map(Counted::received)));
+        let sent = counts.map(|counts| counts.sent().clone());
+        let mut endpoint = InspectReader::new(TokioIo::new(endpoint), count(sent));
         let carried =
             tokio::io::copy_bidirectional_with_sizes(&mut gateway, &mut endpoint, BUFFER, BUFFER).await;
         if let Err(error) = carried {

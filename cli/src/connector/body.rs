@@ -10,9 +10,11 @@ use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_protocol::raw::Outgoing;
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::counts::Counted;
 use super::news::Underway;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -27,11 +29,18 @@ struct CutShort;
 pub(super) struct Passing {
     body: Incoming,
     over_h2: bool,
+    /// Counts its bytes, where somebody wants to know.
+    bytes: Option<Counter>,
 }
 
 impl Passing {
     pub(super) fn new(body: Incoming, over_h2: bool) -> Self {
-        Self { body, over_h2 }
+        Self { body, over_h2, bytes: None }
+    }
+
+    /// The same, its bytes counted.
+    pub(super) fn counted(self, bytes: Option<Counter>) -> Self {
+        Self { bytes, ..self }
     }
 }
 
@@ -46,6 +55,9 @@ impl Body for Passing {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if matches!(polled, Poll::Ready(None)) && self.over_h2 && !self.body.is_end_stream() {
             return Poll::Ready(Some(Err(CutShort.into())));
+        }
+        if let (Some(bytes), Poll::Ready(Some(Ok(frame)))) = (&self.bytes, &polled) {
+            bytes.inc_by(frame.data_ref().map_or(0, |data| data.len() as u64));
         }
         polled.map_err(Into::into)
     }
@@ -122,15 +134,25 @@ pub(super) struct InFlight {
     all: Arc<AtomicUsize>,
     /// What is told of it, where somebody listens.
     told: Option<Box<Underway>>,
+    counted: Option<Counted>,
 }
 
 /// What a body says when it is asked for more.
 type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 impl InFlight {
-    pub(super) fn begin(all: &Arc<AtomicUsize>, told: Option<Box<Underway>>) -> Self {
+    pub(super) fn begin(
+        all: &Arc<AtomicUsize>,
+        told: Option<Box<Underway>>,
+        counted: Option<Counted>,
+    ) -> Self {
         all.fetch_add(1, Ordering::Relaxed);
-        Self { all: Arc::clone(all), told }
+        Self { all: Arc::clone(all), told, counted }
+    }
+
+    /// What is counted of it, where somebody wants to know.
+    pub(super) fn counts(&self) -> Option<&Counted> {
+        self.counted.as_ref()
     }
 
     /// The endpoint has answered.
@@ -138,11 +160,20 @@ impl InFlight {
         if let Some(told) = &mut self.told {
             told.visit.status = Some(status);
         }
+        if let Some(counted) = &mut self.counted {
+            counted.answered(status);
+        }
     }
 
     fn counted(&mut self, polled: Polled) -> Polled {
-        if let (Some(told), Poll::Ready(Some(Ok(frame)))) = (&mut self.told, &polled) {
-            told.visit.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            if let Some(told) = &mut self.told {
+                told.visit.bytes += bytes;
+            }
+            if let Some(counted) = &self.counted {
+                counted.sent().inc_by(bytes);
+            }
         }
         polled
     }

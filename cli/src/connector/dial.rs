@@ -52,7 +52,7 @@ impl Dialer {
     async fn open(&self, gateway: &Uri, shown: Shown) -> Result<(Transport, String), DialError> {
         let stream = line::reach(gateway, &self.settings.proxies).await?;
         let plain = gateway.scheme_str() == Some("http");
-        let Shown { tls, token, said } = shown;
+        let Shown { tls, token, said, .. } = shown;
         let transport = match (plain, self.settings.websocket) {
             (true, _) => Transport::PlainWebSocket(websocket(stream, gateway, CONNECT_PATH, said).await?),
             (false, false) => Transport::Tls(Box::new(self.agree(stream, tls, ALPN).await?)),

@@ -1,10 +1,14 @@
 //! What happens to a connector, for whoever shows it to a person. A log is another thing: this is told as it happens, and
 //! dropped where nobody keeps up.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 use tokio::sync::mpsc;
+
+use super::counts::Counts;
 
 /// News that wait to be shown; more are dropped.
 const WAITING: usize = 1024;
@@ -48,27 +52,79 @@ pub struct Visit {
     pub bytes: u64,
 }
 
-/// Where news go; nowhere, where nobody listens.
+/// Where news go, and where they are counted; nowhere, where nobody listens or counts.
 #[derive(Clone, Debug, Default)]
-pub struct Teller(Option<mpsc::Sender<News>>);
+pub struct Teller {
+    listener: Option<mpsc::Sender<News>>,
+    counts: Option<Arc<Counts>>,
+    /// Connections that were lost and not opened again yet.
+    lost: Arc<AtomicUsize>,
+}
 
 impl Teller {
     /// One that is listened to.
     pub fn heard() -> (Self, mpsc::Receiver<News>) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(Some(sender)), receiver)
+        (Self { listener: Some(sender), ..Self::default() }, receiver)
+    }
+
+    /// One that counts, for `/metrics`.
+    pub fn counting() -> Self {
+        Self { counts: Some(Arc::new(Counts::new())), ..Self::default() }
+    }
+
+    /// The same, for connections that have nothing to do with those before.
+    pub(super) fn anew(&self) -> Self {
+        Self { lost: Arc::default(), ..self.clone() }
     }
 
     pub(super) fn tell(&self, news: impl FnOnce() -> News) {
-        if let Some(sender) = &self.0 {
+        if self.listener.is_none() && self.counts.is_none() {
+            return;
+        }
+        let news = news();
+        if let Some(counts) = &self.counts {
+            match news {
+                News::Connected { .. } => counts.connected(self.take_lost()),
+                News::Lost { .. } => {
+                    self.lost.fetch_add(1, Ordering::Relaxed);
+                    counts.lost();
+                }
+                News::NotConnected { .. } | News::Visited(_) => {}
+            }
+        }
+        if let Some(sender) = &self.listener {
             // Whoever does not keep up misses some.
-            let _ = sender.try_send(news());
+            let _ = sender.try_send(news);
+        }
+    }
+
+    /// Whether one was lost before, for which there is another one now.
+    fn take_lost(&self) -> bool {
+        self.lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |lost| lost.checked_sub(1)).is_ok()
+    }
+
+    pub(super) fn counts(&self) -> Option<&Arc<Counts>> {
+        self.counts.as_ref()
+    }
+
+    /// A client certificate is shown that ends then, in seconds since 1970, or none.
+    pub(super) fn shows(&self, ends: Option<i64>) {
+        if let Some(counts) = &self.counts {
+            counts.shows(ends);
+        }
+    }
+
+    /// What it serves with was read again, well or not.
+    pub fn reloaded(&self, well: bool) {
+        if let Some(counts) = &self.counts {
+            counts.reloaded(well);
         }
     }
 
     /// A request that begins now.
     pub(super) fn visit(&self, method: &Method, path: &str) -> Option<Box<Underway>> {
-        self.0.as_ref()?;
+        self.listener.as_ref()?;
         let visit = Visit {
             method: method.clone(),
             path: path.to_owned(),

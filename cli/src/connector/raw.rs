@@ -6,7 +6,8 @@ use portcullis_protocol::{carried, raw};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio_util::sync::CancellationToken;
 
-use super::body::Reply;
+use super::body::{Passing, Reply};
+use super::counts::Counted;
 use super::serve::Link;
 use super::upstream::Upstream;
 
@@ -25,11 +26,12 @@ pub(super) async fn carry(
     let broken = CancellationToken::new();
     let body = raw::Outgoing::new(read, broken.clone());
     in_flight.answered(StatusCode::OK);
-    let held = link.hold();
+    let (held, received) = (link.hold(), in_flight.counts().map(Counted::received));
     let reply = Reply::Raw { body, in_flight };
     tokio::spawn(async move {
         let _held = held;
-        if let Err(error) = raw::incoming(request.into_body(), &mut write, &broken).await {
+        let body = Passing::new(request.into_body(), false).counted(received);
+        if let Err(error) = raw::incoming(body, &mut write, &broken).await {
             tracing::debug!(%error, "a stream of bytes broke");
             reset(write);
         }

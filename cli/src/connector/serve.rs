@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::answer;
 use super::body::InFlight;
+use super::counts::Counted;
 use super::news::Teller;
 use super::services::{Served, Services};
 use super::upstream::Upstream;
@@ -68,13 +69,23 @@ impl Link {
     pub(super) fn begin<B>(&self, request: &Request<B>) -> InFlight {
         let is_probe = request.headers().get(header::USER_AGENT) == Some(&carried::PROBER)
             || (request.method() == Method::HEAD && request.uri().path() == carried::RAW);
-        let told = if is_probe { None } else { self.teller.visit(request.method(), request.uri().path()) };
-        InFlight::begin(&self.in_flight, told)
+        if is_probe {
+            return self.hold();
+        }
+        let told = self.teller.visit(request.method(), request.uri().path());
+        InFlight::begin(&self.in_flight, told, self.teller.counts().map(Counted::begin))
     }
 
     /// Something more that a request waits for.
     pub(super) fn hold(&self) -> InFlight {
-        InFlight::begin(&self.in_flight, None)
+        InFlight::begin(&self.in_flight, None, None)
+    }
+
+    /// The endpoint gave no answer.
+    pub(super) fn failed(&self, fault: carried::Fault) {
+        if let Some(counts) = self.teller.counts() {
+            counts.failed(fault);
+        }
     }
 
     pub(super) fn is_busy(&self) -> bool {

@@ -9,12 +9,20 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use portcullis_contract::endpoint::Endpoint;
+use portcullis_contract::files::{SERVER_CA, SERVER_CERTIFICATE, SERVER_KEY};
 use portcullis_contract::tunnel::Offer;
 
 use super::credentials::Credentials;
 use super::endpoint_tls::EndpointTls;
 use super::news::Teller;
-use crate::options::TunnelRun;
+use crate::gateways::certificate;
+use crate::options::Offers;
+use portcullis_protocol::clock;
+
+/// How long requests in flight may take when it is stopped, where nothing says so.
+const DRAIN: Duration = Duration::from_secs(20);
+/// What is warned of: an end of a certificate this near, in seconds.
+const NEAR: i64 = 24 * 3600;
 
 /// What a connector is told at its start.
 #[derive(Debug)]
@@ -35,12 +43,42 @@ pub struct Settings {
     pub websocket: bool,
     /// The HTTP proxies that the gateway is reached through.
     pub proxies: Arc<Matcher>,
-    /// Where `/readyz` is.
-    pub health_listen: Option<SocketAddr>,
     /// How long requests in flight may take when it is stopped.
     pub drain: Duration,
     /// Who hears what happens.
     pub teller: Teller,
+}
+
+/// What `connector` was told, by flags, the environment and a file.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Where the gateway is.
+    pub gateway: Uri,
+    /// The name in its certificate, where it is not the URL's host.
+    pub server_name: Option<String>,
+    /// A folder with a bundle.
+    pub credentials: Option<PathBuf>,
+    /// A file with a bearer token.
+    pub token_file: Option<PathBuf>,
+    /// Roots for https endpoints.
+    pub endpoint_ca: Option<PathBuf>,
+    /// Through a WebSocket.
+    pub websocket: bool,
+    /// How long requests in flight may take when it is stopped.
+    pub drain: Option<Duration>,
+    /// What it would serve.
+    pub offers: Offers,
+}
+
+impl Told {
+    /// The files that are named, whether they are there or not.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let bundle = self
+            .credentials
+            .iter()
+            .flat_map(|folder| [SERVER_CA, SERVER_CERTIFICATE, SERVER_KEY].map(|name| folder.join(name)));
+        bundle.chain(self.token_file.clone()).chain(self.endpoint_ca.clone()).collect()
+    }
 }
 
 /// Why a connector could not start.
@@ -82,29 +120,35 @@ pub enum Error {
 }
 
 impl Settings {
-    /// Reads what the arguments name, for this gateway.
+    /// Reads the files that are named.
     ///
     /// # Errors
-    /// Where a file cannot be read, or is not what it should be.
-    pub async fn read(run: &TunnelRun, gateway: Uri) -> Result<Self, Error> {
-        let (namespace, name) = run.tunnel.clone();
-        let endpoints = run.endpoints.iter().map(Endpoint::to_string).collect();
-        let credentials =
-            Credentials::Files { folder: run.credentials.clone(), token_file: run.token_file.clone() };
+    /// Where one cannot be read, or is not what it should be.
+    pub async fn read(told: Told, teller: Teller) -> Result<Self, Error> {
+        let credentials = Credentials::Files { folder: told.credentials, token_file: told.token_file };
         // What is wrong with it now is said now.
-        credentials.read().await?;
+        let shown = credentials.read().await?;
+        if let Some(end) = shown.ends.filter(|end| end - clock::now() < NEAR) {
+            let end = certificate::shown(end);
+            tracing::warn!(%end, "the client certificate ends soon: put a new bundle in its place, it is taken up at once");
+        }
+        teller.shows(shown.ends);
+        let offers = told.offers.into_iter().map(|((namespace, name), endpoints)| Offer {
+            namespace,
+            name,
+            endpoints: endpoints.iter().map(Endpoint::to_string).collect(),
+        });
         Ok(Self {
-            gateway,
-            server_name: run.server_name.clone(),
+            gateway: told.gateway,
+            server_name: told.server_name,
             id: id(),
             credentials,
-            offers: vec![Offer { namespace, name, endpoints }],
-            endpoint_tls: EndpointTls::read(run.endpoint_ca.as_deref()).await?,
-            websocket: run.websocket,
+            offers: offers.collect(),
+            endpoint_tls: EndpointTls::read(told.endpoint_ca.as_deref()).await?,
+            websocket: told.websocket,
             proxies: Arc::new(Matcher::from_env()),
-            health_listen: run.health_listen,
-            drain: run.drain,
-            teller: Teller::default(),
+            drain: told.drain.unwrap_or(DRAIN),
+            teller,
         })
     }
 }

@@ -9,8 +9,12 @@ const WARNED: i64 = 7 * 24 * 3600;
 
 /// When the first certificate of a PEM file ends, in seconds since 1970-01-01T00:00:00Z.
 pub fn ends(pem: &[u8]) -> Option<i64> {
-    let der = CertificateDer::from_pem_slice(pem).ok()?;
-    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    ends_of(&CertificateDer::from_pem_slice(pem).ok()?)
+}
+
+/// When a certificate ends, in seconds since 1970-01-01T00:00:00Z.
+pub(crate) fn ends_of(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
     Some(certificate.validity().not_after.timestamp())
 }
 

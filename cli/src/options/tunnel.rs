@@ -2,8 +2,6 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::TunnelRun;
-
 /// What to do with tunnels.
 #[derive(Debug, Subcommand)]
 pub enum Tunnel {
@@ -25,13 +23,6 @@ pub enum Tunnel {
     Delete(Delete),
     /// Walk from here to the endpoint, hop by hop, and say which one is broken and what to do.
     Doctor(Doctor),
-    /// Connect a service to a Tunnel that exists, until stopped.
-    ///
-    /// The connection is dialled from here: nothing needs to reach this machine. It is kept to two replicas of the
-    /// gateway, where there are two, and opened again when it breaks. Through an HTTP proxy where HTTPS_PROXY names one.
-    /// The gateway is the one that --gateway names, a URL or a stored name, else PORTCULLIS_GATEWAY_ENDPOINT, else the active
-    /// one; of one that is stored, its certificates are shown.
-    Run(TunnelRun),
 }
 
 /// In which project.

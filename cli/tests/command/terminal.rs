@@ -49,7 +49,7 @@ fn help_and_tables_fit_into_80_columns() {
     let home = Home::new();
     home.stored("shop", r#"{"endpoint":"https://door.shop.example.com:8443","mode":"MutualTLS"}"#);
     for arguments in
-        ["-h", "--help", "gateway add --help", "gateway list", "tunnel run -h", "gateway info -g shop"]
+        ["-h", "--help", "gateway add --help", "gateway list", "connector -h", "gateway info -g shop"]
     {
         let told = seen(&home, arguments, &[("NO_COLOR", "1")]);
         let longest =

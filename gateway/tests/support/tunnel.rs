@@ -115,7 +115,6 @@ pub(crate) async fn settings(door: &Door, name: &str, endpoint: &str, shown: &Le
         endpoint_tls: EndpointTls::new(None),
         websocket: false,
         proxies: Arc::new(Matcher::builder().build()),
-        health_listen: None,
         drain: Duration::from_secs(5),
         teller: Teller::default(),
     };

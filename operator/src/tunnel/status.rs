@@ -181,7 +181,7 @@ fn connected(
         kind,
         Reason::NoConnector,
         format!(
-            "No connector is connected: run `portcullis tunnel run {namespace}/{name} --endpoint {}` next to the service, with a bundle of the Gateway",
+            "No connector is connected: run `portcullis connector {namespace}/{name} --endpoint {}` next to the service, with a bundle of the Gateway",
             accepted.endpoint
         ),
     )

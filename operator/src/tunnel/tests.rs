@@ -286,7 +286,7 @@ fn ready_follows_from_a_probe_that_passed_and_from_nothing_less() {
         ["Connected False NoConnector", "Reachable Unknown Pending", "Ready False NoConnector"]
     );
     assert!(
-        alone.conditions[2].message.contains("portcullis tunnel run shop/web"),
+        alone.conditions[2].message.contains("portcullis connector shop/web"),
         "{:?}",
         alone.conditions[2]
     );

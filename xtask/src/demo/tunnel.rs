@@ -30,7 +30,7 @@ impl Connected {
         let mut service = door.program(&Module::Tools.programs()?.join("go-httpbin"))?;
         connected.run(service.args(["-host", "127.0.0.1", "-port", PORT]))?;
         let mut connector = door.program(&images::binaries(images::Profile::Release)?.join("portcullis"))?;
-        connector.args(["tunnel", "run", &format!("{NAMESPACE}/web"), "--endpoint"]);
+        connector.args(["connector", &format!("{NAMESPACE}/web"), "--endpoint"]);
         connector.arg(format!("http://localhost:{PORT}")).args(["--gateway", &door.url()]);
         connector.args(["--server-name", HOST, "--credentials"]).arg(&connected.bundle.folder);
         connected.run(&mut connector)?;
@@ -54,7 +54,7 @@ impl Connected {
     pub(super) fn tell(&self, site: &Site, door: &Door) -> Result<()> {
         let run =
             format!("--endpoint http://localhost:{PORT} --gateway {} --credentials laptop/ &", door.url());
-        told(&format!("portcullis tunnel run {NAMESPACE}/web"), &run, "");
+        told(&format!("portcullis connector {NAMESPACE}/web"), &run, "");
         let answer = command::output(&mut self.curl(door, &[])?)?;
         told("curl --cacert ca.crt", &format!("'https://{NAME}/get?x=1'"), &answer);
         let table =

@@ -52,7 +52,6 @@ pub(super) fn act(context: &Context, listen: Listen) -> Result<(), Failure> {
             endpoint_tls: EndpointTls::new(None),
             websocket: gateway.metadata.mode != Mode::MutualTLS,
             proxies: Arc::new(Matcher::from_env()),
-            health_listen: None,
             drain: DRAIN,
             teller: Teller::default(),
         };

@@ -33,13 +33,13 @@ pub(super) fn connector(
 ) -> Result<Connector, Rejected> {
     if !door.tls {
         return Err(rejected(format!(
-            "spec.connector needs a Gateway with TLS, to which it can show its certificate, and {gateway} is in mode Plaintext: leave connector out, and run `portcullis tunnel run` with a token"
+            "spec.connector needs a Gateway with TLS, to which it can show its certificate, and {gateway} is in mode Plaintext: leave connector out, and run `portcullis connector` with a token"
         )));
     }
     let is_itself = accepted.endpoint.parse::<Endpoint>().is_ok_and(|endpoint| endpoint.host == "localhost");
     if is_itself {
         return Err(rejected(format!(
-            "spec.endpoint is {}, which to a connector in this cluster is its own pod: write the address of a Service, such as http://web.{}.svc:8080; or leave connector out, and run `portcullis tunnel run` beside the service",
+            "spec.endpoint is {}, which to a connector in this cluster is its own pod: write the address of a Service, such as http://web.{}.svc:8080; or leave connector out, and run `portcullis connector` beside the service",
             accepted.endpoint, accepted.namespace
         )));
     }

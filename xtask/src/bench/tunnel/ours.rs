@@ -59,7 +59,7 @@ impl Ours {
         let connector = |tunnel: &str, to: SocketAddr| {
             let (bundle, log) = (folder.path().join("client"), folder.path().join(format!("{tunnel}.log")));
             let (to, endpoint) = (format!("https://{to}"), format!("http://{backend_address}"));
-            let arguments = ["tunnel", "run", &format!("shop/{tunnel}"), "--gateway", &to];
+            let arguments = ["connector", &format!("shop/{tunnel}"), "--gateway", &to];
             let more = ["--server-name", DOOR, "--endpoint", &endpoint, "--credentials"];
             let arguments: Vec<_> =
                 arguments.iter().chain(&more).map(OsStr::new).chain([bundle.as_os_str()]).collect();

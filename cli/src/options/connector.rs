@@ -1,4 +1,4 @@
-//! Arguments of `tunnel run`: the connector's.
+//! Arguments of `connector`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use portcullis_contract::endpoint::Endpoint;
+use serde::Deserialize;
 
-/// Connect a service to a Tunnel that exists.
+/// What is connected, and how. What a flag says goes before what the environment says, and that before the file.
 #[derive(Clone, Debug, Args)]
-pub struct TunnelRun {
-    /// The Tunnel, as NAMESPACE/NAME.
-    #[arg(value_name = "NAMESPACE/NAME", value_parser = tunnel)]
-    pub tunnel: (String, String),
+pub struct Connector {
+    /// The Tunnel, as NAMESPACE/NAME. Without it, those of the file.
+    #[arg(value_name = "NAMESPACE/NAME", env = "PORTCULLIS_TUNNEL", value_parser = tunnel)]
+    pub tunnel: Option<(String, String)>,
+
+    /// A YAML file with all of this, and several Tunnels.
+    #[arg(long, env = "PORTCULLIS_CONNECTOR_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// The name in the gateway's certificate, where it is not the URL's host.
     #[arg(long, env = "PORTCULLIS_SERVER_NAME", value_name = "NAME")]
@@ -22,7 +27,7 @@ pub struct TunnelRun {
     #[arg(long, env = "PORTCULLIS_CREDENTIALS", value_name = "FOLDER")]
     pub credentials: Option<PathBuf>,
 
-    /// A file with a bearer token, read anew for each connection.
+    /// A file with a bearer token.
     #[arg(long, env = "PORTCULLIS_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
@@ -32,7 +37,7 @@ pub struct TunnelRun {
         long = "endpoint",
         env = "PORTCULLIS_ENDPOINT",
         value_name = "URL",
-        required = true,
+        requires = "tunnel",
         value_delimiter = ','
     )]
     pub endpoints: Vec<Endpoint>,
@@ -50,17 +55,22 @@ pub struct TunnelRun {
     #[arg(long, env = "PORTCULLIS_HEALTH_LISTEN", value_name = "ADDRESS")]
     pub health_listen: Option<SocketAddr>,
 
-    /// How long requests in flight may take to finish when it is stopped, in seconds.
-    #[arg(long, env = "PORTCULLIS_DRAIN_SECONDS", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
-    pub drain: Duration,
+    /// Address of /metrics, plain HTTP. Without it, nothing is counted.
+    #[arg(long, env = "PORTCULLIS_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
 
-    /// How log lines look, on standard error.
-    #[arg(long, env = "PORTCULLIS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
+    /// How long requests in flight may take to finish when it is stopped, in seconds; 20 where nothing says so.
+    #[arg(long, env = "PORTCULLIS_DRAIN_SECONDS", value_name = "SECONDS", value_parser = seconds)]
+    pub drain: Option<Duration>,
+
+    /// How log lines look, on standard error; text where nothing says so.
+    #[arg(long, env = "PORTCULLIS_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// An object each.
     Json,
@@ -68,7 +78,8 @@ pub enum LogFormat {
     Text,
 }
 
-fn tunnel(text: &str) -> Result<(String, String), String> {
+/// A namespace and a name.
+pub(super) fn tunnel(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
             Ok((namespace.to_owned(), name.to_owned()))
