@@ -37,7 +37,8 @@ pub struct AuthoritySpec {
     pub publish_for: String,
 
     /// How long the old authority is trusted at most after the new one has signed everything anew. Without it, until the last
-    /// certificate that it signed has ended; with it, whoever still shows one then is refused, and its connections are cut.
+    /// certificate that it signed has ended; with it, whoever shows one of those afterwards is refused, and what was opened
+    /// with one goes on until that certificate ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$') && duration(self) <= duration('8760h')").message("retireAfter is a time of at most 8760h (a year), in hours, minutes and seconds, such as 720h; leave it out to wait for the last certificate"))]

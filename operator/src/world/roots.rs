@@ -53,12 +53,31 @@ pub struct Course {
     /// What annotations asked for and was done, the newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<String>,
+    /// Generations that went before the last certificate that they had signed ended: they vouch for what is open.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<Retired>,
     /// Fingerprints of generations that are gone, the newest last: a status that speaks of one is behind, not of others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<String>,
 }
 
+/// A generation that signs nothing any more, and lets nobody in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// PEM; its key is gone.
+    pub certificate: String,
+    /// When the last certificate ends that it has signed.
+    #[serde(with = "time::serde::timestamp")]
+    pub until: OffsetDateTime,
+}
+
 impl Course {
+    /// The generations that vouch for what is open, PEM.
+    pub fn retired(&self, now: OffsetDateTime) -> Vec<String> {
+        let open = self.retired.iter().filter(|retired| retired.until > now);
+        open.map(|retired| retired.certificate.clone()).collect()
+    }
+
     /// Remembers that this was done.
     pub fn did(&mut self, what: String) {
         remember(&mut self.done, what);
@@ -135,6 +154,19 @@ impl Roots {
     pub fn knows(&self, fingerprint: &str) -> bool {
         let here = [Some(&self.signing), self.other.as_ref()].into_iter().flatten();
         here.map(|it| &it.facts.fingerprint).chain(&self.course.former).any(|it| it == fingerprint)
+    }
+
+    /// Lets the other generation go in due course: connections that it vouches for stay for as long as their certificates.
+    pub fn retire_other(&mut self, now: OffsetDateTime) {
+        self.course.retired.retain(|retired| retired.until > now);
+        let until = self.course.until.filter(|until| *until > now);
+        if let (Some(other), Some(until)) = (&self.other, until) {
+            let certificate = other.certificate_pem.clone();
+            self.course.retired.push(Retired { certificate, until });
+            let surplus = self.course.retired.len().saturating_sub(REMEMBERED);
+            self.course.retired.drain(..surplus);
+        }
+        self.drop_other();
     }
 
     /// Lets the other generation go.

@@ -32,6 +32,8 @@ pub struct Certificates {
     pub roots: Option<Arc<Roots>>,
     /// The roots that clients are checked against, PEM.
     pub trust: Option<String>,
+    /// Roots that vouch for what is open, and for nothing new, PEM.
+    pub retired: Vec<String>,
     /// The server's leaf.
     pub server: Option<LeafFacts>,
     /// The clients' leaves, by the client's name, with their Secrets.
@@ -105,6 +107,7 @@ pub fn plan(
     }
     plan.rotation = rotation::due(&roots, &accepted.rotation);
     plan.trust = Some(trust);
+    plan.retired = roots.course.retired(now);
     plan.roots = Some(roots);
     Ok(plan)
 }

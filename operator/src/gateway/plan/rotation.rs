@@ -69,6 +69,21 @@ pub fn asked(
         next.course.did(what.clone());
         return Ok(Some((next, format!("{said} ({what})"))));
     }
+    if let (RotationPhase::Publishing, Some(other)) = (roots.course.phase, &roots.other)
+        && status
+            .and_then(|status| status.ca.as_ref())
+            .is_some_and(|ca| ca.fingerprint == other.facts.fingerprint)
+    {
+        // A backup from before the last steps: the old one may be believed by nobody any more.
+        let mut next = roots.clone();
+        next.swap();
+        enter(&mut next, RotationPhase::Issuing, now);
+        next.course.until = Some(last_end(observed, status, roots, now));
+        return Ok(Some((
+            next,
+            "the authority's Secret is behind what it signed; what signed last signs on".to_owned(),
+        )));
+    }
     if roots.course.phase != RotationPhase::Stable {
         return Ok(None);
     }
@@ -129,7 +144,7 @@ pub fn proved(
         }
         RotationPhase::Issuing | RotationPhase::Retiring => {
             ends(roots, &accepted.rotation).is_none_or(|end| end <= now).then_some(())?;
-            next.drop_other();
+            next.retire_other(now);
             enter(&mut next, RotationPhase::Stable, now);
             let said = format!("generation {} of the authority is the only one", generation(&next));
             Some((next, said))
@@ -227,6 +242,7 @@ fn replaced(
         RotationPhase::Issuing | RotationPhase::Retiring => {}
     }
     next.drop_other();
+    next.course.retired.clear();
     enter(&mut next, RotationPhase::Issuing, now);
     Ok(next)
 }

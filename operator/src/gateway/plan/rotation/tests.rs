@@ -446,6 +446,56 @@ fn age_begins_a_rotation_after_two_thirds_and_a_bound_ends_it_before_the_last_ce
     assert_eq!(site.ca().generation, 2);
     // A day until it is known, two until the old one goes.
     assert_eq!((site.now - before).whole_days(), 3);
+    let vouched_for = |site: &Site| {
+        let snapshot: Value = serde_json::from_str(&site.published.as_ref().unwrap().json).unwrap();
+        snapshot["retired"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(vouched_for(&site), 1, "what is open goes on");
+    site.now += Duration::days(31);
+    site.settle();
+    assert_eq!(vouched_for(&site), 0, "until the last certificate has ended");
+}
+
+#[test]
+fn a_secret_from_before_the_last_steps_does_not_let_the_old_generation_sign_again() {
+    let mut site = Site::new();
+    site.annotate("portcullis.dev/rotate", "one");
+    site.visit();
+    let slot = (Kind::Secret, "door-ca".to_owned());
+    let (backup, content) = (site.observed.children[&slot].clone(), site.secrets["door-ca"].clone());
+    site.settle();
+    let fingerprint = site.ca().fingerprint;
+    site.observed.children.insert(slot, backup);
+    site.secrets.insert("door-ca".to_owned(), content);
+    site.settle();
+    assert_eq!((site.ca().fingerprint, site.ca().phase), (fingerprint, Stable));
+}
+
+#[test]
+fn a_connectors_bundle_is_waited_for_by_its_tunnel() {
+    let mut site = Site::new();
+    site.gateway.spec.pki.ca.publish_for = "0s".to_owned();
+    // Of a connector's bundle, no more counts than of a client's.
+    let bundle =
+        |site: &Site| site.observed.children[&(Kind::Secret, "door-client-alice".to_owned())].clone();
+    let before = bundle(&site);
+    site.annotate("portcullis.dev/rotate", "one");
+    for (phase, generation) in [(Publishing, 1), (Issuing, 2)] {
+        for _ in 0..4 {
+            site.observed.connectors.insert(Key::new("shop", "web"), before.clone());
+            site.visit();
+            site.everyone_takes();
+            site.everyone_is_told();
+            site.everyone_mounts();
+        }
+        let ca = site.ca();
+        assert_eq!((ca.phase, ca.generation), (phase, generation));
+        assert_eq!(ca.waiting_for.as_deref(), Some("the bundle of Tunnel shop/web's connector"));
+        let current = bundle(&site);
+        site.observed.connectors.insert(Key::new("shop", "web"), current);
+        site.visit();
+    }
+    assert_eq!(site.ca().phase, Retiring);
 }
 
 #[test]
