@@ -138,6 +138,8 @@ explained! {
         WriteFailed,
         /// `CertificatesReady`: a certificate could not be issued.
         IssuingFailed,
+        /// `CertificatesReady`: the operator's clock is behind the time at which it issued what there is.
+        ClockBehind,
         /// `OIDCDiscovered`: every ready replica has the keys of every issuer.
         Discovered,
         /// `OIDCDiscovered`: so it has, but the last attempt to fetch them anew failed.
@@ -166,6 +168,8 @@ explained! {
         AuthenticationOnly,
         /// `Warning`: nothing says who is asking.
         NobodyKnown,
+        /// `Warning`: the authority was replaced at once, and bundles from before open nothing any more.
+        AuthorityReplaced,
         /// `Accepted` of a Tunnel: there is no such Gateway.
         GatewayNotFound,
         /// `Accepted` of a Tunnel: the Gateway takes no Tunnels, or none of this namespace.

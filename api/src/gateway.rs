@@ -49,6 +49,12 @@ pub mod tunnels;
         priority = 1
     ),
     printcolumn(
+        name = "CA",
+        type_ = "string",
+        json_path = ".status.ca.phase",
+        priority = 1
+    ),
+    printcolumn(
         name = "Tunnels",
         type_ = "integer",
         json_path = ".status.tunnels.connected",

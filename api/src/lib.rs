@@ -15,11 +15,12 @@ pub use gateway::driver::{Driver, Drivers, EnvVar, Sidecar};
 pub use gateway::edge::{Cloudflare, Edge, Generic};
 pub use gateway::issuer::{CaBundleRef, Roles};
 pub use gateway::oidc::{Oidc, RevokedSubject};
-pub use gateway::pki::{Pki, ServerCertificate};
+pub use gateway::pki::{AuthoritySpec, Pki, ServerCertificate};
 pub use gateway::requirement::{BackendAuth, Requirement};
 pub use gateway::service::{Service, ServiceType};
 pub use gateway::status::{
-    AuthorityStatus, CertificateStatus, ClientStatus, GatewayStatus, RevocationStatus, TunnelCount,
+    AuthorityStatus, CertificateStatus, ClientStatus, GatewayStatus, GenerationStatus, RevocationStatus,
+    RotationPhase, TunnelCount,
 };
 pub use gateway::tunnels::{Authorization, NamespacesFrom, Tunnels};
 pub use gateway::{Gateway, GatewaySpec, LogLevel};

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use clap::Parser as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -23,9 +22,7 @@ use portcullis_api::Tunnel;
 use portcullis_api::condition::ConditionType;
 use portcullis_api::tunnel::access::{TunnelAccess, VisitorAuth};
 use portcullis_api::tunnel::{GatewayRef, TunnelSpec};
-use portcullis_cli::connector::{self, Settings};
-use portcullis_cli::options::Tunnel::Run;
-use portcullis_cli::options::{Command, Options};
+use portcullis_cli::connector::{self, Settings, Teller, Told};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -139,27 +136,19 @@ impl Course {
 
     /// What the command would be told.
     async fn connector(&self, name: &str) -> Result<Settings> {
-        let tunnel = format!("{}/{name}", self.namespace);
-        let server_name = format!("{}.{}.svc", self.gateway, self.namespace);
-        let bundle = self.bundle.to_string_lossy();
-        let options = Options::try_parse_from([
-            "portcullis",
-            "tunnel",
-            "run",
-            &tunnel,
-            "--server-name",
-            &server_name,
-            "--credentials",
-            &bundle,
-            "--endpoint",
-            &self.endpoint,
-        ])?;
-        let Command::Tunnel { command: Run(run) } = options.command else {
-            bail!("these are no arguments of a connector")
+        let told = Told {
+            gateway: format!("https://{}", self.address)
+                .parse()
+                .context("failed to write the gateway's URL")?,
+            server_name: Some(format!("{}.{}.svc", self.gateway, self.namespace)),
+            credentials: Some(self.bundle.clone()),
+            token_file: None,
+            endpoint_ca: None,
+            websocket: false,
+            drain: None,
+            offers: vec![((self.namespace.clone(), name.to_owned()), vec![self.endpoint.parse()?])],
         };
-        let gateway =
-            format!("https://{}", self.address).parse().context("failed to write the gateway's URL")?;
-        Settings::read(&run, gateway).await.context("failed to set up a connector")
+        Settings::read(told, Teller::default()).await.context("failed to set up a connector")
     }
 }
 

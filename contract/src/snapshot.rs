@@ -24,6 +24,10 @@ pub struct Snapshot {
     /// hexadecimal digits, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<String>,
+    /// Authorities that went in due course before the last certificate that they had signed ended, PEM: no handshake is let in
+    /// by one, and what was opened before goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<String>,
     /// What stands behind the door. The most specific match wins: a gRPC service, then the longest path prefix.
     pub backends: Vec<Backend>,
     /// How callers come in.
@@ -528,6 +532,7 @@ mod tests {
             trust: vec!["-----BEGIN CERTIFICATE-----\n".into()],
             server_fingerprint: "00".repeat(32),
             revoked: vec!["0a".into()],
+            retired: vec!["-----BEGIN CERTIFICATE-----\n".into()],
             clients: vec![Client {
                 name: "ci".into(),
                 user: "ci@shop".into(),

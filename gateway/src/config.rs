@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) log_level: LevelFilter,
     /// Authorities that sign clients.
     pub(crate) trust: Vec<CertificateDer<'static>>,
+    /// Authorities that vouch for what is open, and let nobody in.
+    pub(crate) retired: Vec<CertificateDer<'static>>,
     /// Serials of certificates that open nothing any more.
     pub(crate) revoked: Arc<BTreeSet<String>>,
     /// Fingerprint of the certificate that should be served.
@@ -117,6 +119,7 @@ impl Config {
         Ok(Self {
             version,
             trust: trust(&snapshot.trust)?,
+            retired: roots(&snapshot.retired, "retired")?,
             clients: clients(snapshot.clients)?,
             revoked: Arc::new(snapshot.revoked.into_iter().collect()),
             gateway: snapshot.gateway,
@@ -287,14 +290,20 @@ fn clients(listed: Vec<Client>) -> Result<HashMap<String, Client>, String> {
     Ok(clients)
 }
 
-fn trust(pems: &[String]) -> Result<Vec<CertificateDer<'static>>, String> {
+fn roots(pems: &[String], field: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut roots = Vec::with_capacity(pems.len());
     for (index, pem) in pems.iter().enumerate() {
         for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            roots
-                .push(certificate.map_err(|error| format!("trust[{index}] is no PEM certificate: {error}"))?);
+            roots.push(
+                certificate.map_err(|error| format!("{field}[{index}] is no PEM certificate: {error}"))?,
+            );
         }
     }
+    Ok(roots)
+}
+
+fn trust(pems: &[String]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let roots = roots(pems, "trust")?;
     if roots.is_empty() {
         return Err("the snapshot trusts no authority, so that no client could come in".to_owned());
     }
@@ -323,6 +332,7 @@ pub(crate) mod tests {
             trust_domain: "cluster.local".to_owned(),
             log_level: LevelFilter::INFO,
             trust: Vec::new(),
+            retired: Vec::new(),
             server_fingerprint: String::new(),
             clients: [("ci".to_owned(), client("ci"))].into(),
             revoked: Arc::default(),

@@ -114,7 +114,7 @@ impl Shared {
         let previous = self.config.load_full();
         let applied = Config::read(version, json, previous.as_deref(), &self.outside).and_then(|config| {
             let domain = config.tunnels.as_ref().map(|tunnels| tunnels.domain());
-            self.certificates.trust(&config.trust, &config.revoked, config.mode, domain)?;
+            self.certificates.trust(&config.trust, &config.retired, &config.revoked, config.mode, domain)?;
             Ok(Arc::new(config))
         });
         let config = applied.inspect_err(|reason| {

@@ -242,6 +242,30 @@ async fn streams_of_an_authority_that_is_no_longer_trusted_are_cut() {
 }
 
 #[tokio::test]
+async fn an_authority_that_is_retired_lets_nobody_in_and_what_it_let_in_goes_on() {
+    let (endless, mut began) = endless().await;
+    let mut door = Door::to_http1(endless.address).await;
+    let next = pki::authority("next clients");
+    let mut old = door.http2().await;
+    let mut stream = old.send(request("/endless")).await.unwrap();
+    let _held = soon("it began", began.recv()).await;
+    let retired = door.snapshot.trust.remove(0);
+    door.snapshot.trust.push(next.certificate_pem.clone());
+    door.snapshot.retired.push(retired);
+    door.write_snapshot();
+    door.counted("portcullis_gateway_snapshots_applied_total", 2.0).await;
+    assert_eq!(old.get("/").await.status, 200, "what is open goes on, new requests too");
+    let again = pki::client_config(&door.server_ca, Some(&door.ci), "h2");
+    assert!(!served(&door, again).await, "a certificate of a retired authority opened something");
+    let mut new = door.http2_of(&pki::client(&next, "ci")).await;
+    assert_eq!(new.get("/").await.status, 200);
+    door.snapshot.retired.clear();
+    door.write_snapshot();
+    assert!(breaks_off(&mut stream).await, "without it, nobody vouches for what is open");
+    assert_eq!(new.get("/").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_snapshot_file_that_is_wrong_changes_nothing() {
     let echo = Backend::echo().await;
     let door = Door::to_http1(echo.address).await;

@@ -40,6 +40,8 @@ pub enum Step {
     Update(Kind, String, Value),
     /// It is a Secret of ours whose labels or owner were changed: put those back, and leave the data as it is.
     Relabel(Kind, String, Value),
+    /// It is a Secret of ours that is to get these values, and to keep what else is in it.
+    Amend(Kind, String, Value),
     /// It has no place any more.
     Delete(Kind, String),
 }
@@ -51,6 +53,7 @@ impl Step {
             Self::Create(kind, name, _)
             | Self::Update(kind, name, _)
             | Self::Relabel(kind, name, _)
+            | Self::Amend(kind, name, _)
             | Self::Delete(kind, name) => (*kind, name.clone()),
         }
     }
@@ -63,6 +66,8 @@ pub enum Wanted {
     Object(Kind, Value),
     /// A Secret without its data.
     KeepData(Value),
+    /// A Secret with the values that change.
+    Amend(Value),
 }
 
 /// The children that there are, and whose they should be.
@@ -81,17 +86,17 @@ pub fn steps(found: Found<'_>, wanted: Vec<Wanted>, stays: impl Fn(&Slot) -> boo
     let mut kept = BTreeSet::new();
     let mut steps = Vec::new();
     for wanted in wanted {
-        let (kind, object, keeps_data) = match wanted {
-            Wanted::Object(kind, object) => (kind, object, false),
-            Wanted::KeepData(object) => (Kind::Secret, object, true),
+        let (kind, object, known): (_, _, fn(Kind, String, Value) -> Step) = match wanted {
+            Wanted::Object(kind, object) => (kind, object, Step::Update),
+            Wanted::KeepData(object) => (Kind::Secret, object, Step::Relabel),
+            Wanted::Amend(object) => (Kind::Secret, object, Step::Amend),
         };
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let slot = (kind, name.clone());
         let step = match found.children.get(&slot) {
             None => Some(Step::Create(kind, name, object)),
             Some(child) if is_settled(child, &object, found.settled) => None,
-            Some(_) if keeps_data => Some(Step::Relabel(kind, name, object)),
-            Some(_) => Some(Step::Update(kind, name, object)),
+            Some(_) => Some(known(kind, name, object)),
         };
         kept.insert(slot);
         steps.extend(step);

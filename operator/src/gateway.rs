@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kube::ResourceExt as _;
-use portcullis_api::Gateway;
 use portcullis_api::condition::{ConditionType, Reason, holds};
+use portcullis_api::{AuthorityStatus, Gateway, RotationPhase};
 
 use crate::cause::chain;
 use crate::context::Context;
@@ -64,7 +64,7 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Next, writer::Error> 
     let observed = observe(ctx, &gateway);
     wake_tunnels(ctx, &observed);
     let status = status(&gateway, &observed, &outcome, now(ctx));
-    let next = next_visit(ctx, key, &outcome);
+    let next = next_visit(ctx, key, &outcome, status.ca.as_ref());
     publish(ctx, &gateway, status).await?;
     Ok(next)
 }
@@ -128,9 +128,12 @@ async fn publish(
         return Ok(());
     }
     let before = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let news = events::transitions(before, &status.conditions);
-    let authority =
-        |status: &portcullis_api::GatewayStatus| status.ca.as_ref().map(|ca| ca.fingerprint.clone());
+    let mut news = events::transitions(before, &status.conditions);
+    let known = gateway.status.as_ref().and_then(|status| status.ca.as_ref());
+    news.extend(events::rotation(known, status.ca.as_ref()));
+    let authority = |status: &portcullis_api::GatewayStatus| {
+        status.ca.as_ref().map(|ca| (ca.fingerprint.clone(), ca.phase))
+    };
     let is_other = gateway.status.as_ref().and_then(authority) != authority(&status);
     let uid = gateway.uid().unwrap_or_default();
     match ctx.writer.status::<Gateway, _>(&Key::of(gateway), &uid, &status).await {
@@ -153,7 +156,7 @@ async fn publish(
     Ok(())
 }
 
-fn next_visit(ctx: &Context, key: &Key, outcome: &Outcome) -> Next {
+fn next_visit(ctx: &Context, key: &Key, outcome: &Outcome, ca: Option<&AuthorityStatus>) -> Next {
     let applied = match outcome {
         Outcome::Suspended => return Next::Change,
         Outcome::Rejected(rejected) => {
@@ -174,8 +177,17 @@ fn next_visit(ctx: &Context, key: &Key, outcome: &Outcome) -> Next {
     ctx.control.record_certificates(key, certificates.earliest_expiry(), certificates.renewal);
     match certificates.renewal {
         Some(at) => {
-            let left = at - ctx.clock.now();
-            let left = left.try_into().unwrap_or(Duration::ZERO).max(Duration::from_mins(1));
+            let left = |at: time::OffsetDateTime| -> Duration {
+                (at - ctx.clock.now()).try_into().unwrap_or(Duration::ZERO)
+            };
+            // A rotation that waits for nothing goes on by itself.
+            let goes_on = ca.is_some_and(|ca| {
+                ca.phase != RotationPhase::Stable && ca.waiting_for.is_none() && ca.phase_until.is_none()
+            });
+            let moves = certificates.rotation.map(left).into_iter().chain(goes_on.then_some(Duration::ZERO));
+            let moves = moves.min().map(|left| left.max(Duration::from_secs(1)));
+            let left = left(at).max(Duration::from_mins(1));
+            let left = moves.map_or(left, |moves| left.min(moves));
             let settled = observe::SETTLING.checked_sub(ctx.leadership.led_for());
             Next::After(settled.map_or(left, |settled| left.min(settled + Duration::from_secs(1))))
         }

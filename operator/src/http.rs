@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::metrics::Metrics;
+use crate::moment;
 use crate::world::watch::Progress;
 
 /// What the answers are made of.
@@ -58,6 +59,8 @@ async fn metrics(State(pages): State<Pages>) -> ([(&'static str, &'static str); 
     let of = tunnels.iter().map(|it| it.status.as_ref().map_or(&[][..], |status| &status.conditions));
     Metrics::tell_states(&metrics.tunnel_states, of);
     metrics.tunnels.set(count(tunnels.len()));
+    let authorities = gateways.iter().filter_map(|it| it.status.as_ref()?.ca.as_ref());
+    metrics.tell_rotations(authorities, moment::timestamp(ctx.clock.now()).unwrap_or_default());
     metrics.attached.set(count(ctx.control.attached()));
     let leads = ctx.writer.leads();
     metrics.leading.set(i64::from(leads));

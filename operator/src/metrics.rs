@@ -11,7 +11,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
 use portcullis_api::condition::{ConditionType, Reason};
+use portcullis_api::{AuthorityStatus, RotationPhase};
 use time::OffsetDateTime;
 use tonic::Code;
 
@@ -37,6 +39,10 @@ pub struct Metrics {
     pub gateway_states: Family<StateLabels, Gauge>,
     /// Tunnels by what their status says.
     pub tunnel_states: Family<StateLabels, Gauge>,
+    /// Authorities of Gateways by how far they are on their way to the next generation.
+    pub authorities: Family<PhaseLabels, Gauge>,
+    /// For how long what stands in a rotation's way has stood there, in seconds; of all, the longest.
+    pub rotation_waiting: Gauge,
     /// 1 while this operator leads.
     pub leading: Gauge,
     /// Replicas that are attached to the control channel.
@@ -91,6 +97,13 @@ impl StateLabels {
         };
         Self { ready: Label(status), reason: Label(reason) }
     }
+}
+
+/// Labels of an authority.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PhaseLabels {
+    /// `status.ca.phase`.
+    pub phase: Label,
 }
 
 /// Labels of a call.
@@ -288,6 +301,8 @@ impl Default for Metrics {
             tunnels: Gauge::default(),
             gateway_states: Family::default(),
             tunnel_states: Family::default(),
+            authorities: Family::default(),
+            rotation_waiting: Gauge::default(),
             leading: Gauge::default(),
             attached: Gauge::default(),
             earliest_expiry: Family::default(),
@@ -338,6 +353,17 @@ impl Metrics {
             "tunnel_states",
             "Tunnels by their condition Ready and its reason",
             self.tunnel_states.clone(),
+        );
+        registry.register(
+            "authorities",
+            "Authorities of Gateways by the phase of their rotation",
+            self.authorities.clone(),
+        );
+        registry.register_with_unit(
+            "rotation_waiting",
+            "For how long a replica or a bundle has stood in a rotation's way, in seconds; the longest of all, 0 where none does",
+            Unit::Seconds,
+            self.rotation_waiting.clone(),
         );
         registry.register("leading", "1 while this operator leads", self.leading.clone());
         registry.register("attached_replicas", "Replicas on the control channel", self.attached.clone());
@@ -431,6 +457,22 @@ impl Metrics {
         }
     }
 
+    /// Tells how far authorities are, and for how long something has stood in the way of one.
+    pub fn tell_rotations<'a>(&self, authorities: impl Iterator<Item = &'a AuthorityStatus>, now: Timestamp) {
+        let (mut counts, mut longest) = ([0_i64; RotationPhase::ALL.len()], 0);
+        for authority in authorities {
+            for (phase, count) in RotationPhase::ALL.iter().zip(&mut counts) {
+                *count += i64::from(authority.phase == *phase);
+            }
+            let since = authority.waiting_since.as_ref().and_then(|since| since.parse::<Timestamp>().ok());
+            longest = longest.max(since.map_or(0, |since| now.as_second() - since.as_second()));
+        }
+        for (phase, count) in RotationPhase::ALL.iter().zip(counts) {
+            self.authorities.get_or_create(&PhaseLabels { phase: Label(phase.as_str()) }).set(count);
+        }
+        self.rotation_waiting.set(longest);
+    }
+
     /// The text that `/metrics` answers with (OpenMetrics 1.0).
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -504,6 +546,31 @@ mod tests {
         assert_eq!(told(), 2);
         metrics.tell_certificates(None, None);
         assert_eq!(told(), 0);
+    }
+
+    #[test]
+    fn authorities_are_counted_by_phase_and_what_has_waited_longest_counts() {
+        let metrics = Metrics::default();
+        let authority = |phase, since: Option<&str>| AuthorityStatus {
+            phase,
+            waiting_since: since.map(str::to_owned),
+            ..AuthorityStatus::default()
+        };
+        let authorities = [
+            authority(RotationPhase::Stable, None),
+            authority(RotationPhase::Publishing, Some("1970-01-01T00:01:00Z")),
+            authority(RotationPhase::Publishing, Some("1970-01-01T00:00:10Z")),
+        ];
+        metrics.tell_rotations(authorities.iter(), Timestamp::from_second(100).unwrap());
+        let text = metrics.text();
+        for line in [
+            "portcullis_operator_authorities{phase=\"Stable\"} 1",
+            "portcullis_operator_authorities{phase=\"Publishing\"} 2",
+            "portcullis_operator_authorities{phase=\"Retiring\"} 0",
+            "portcullis_operator_rotation_waiting_seconds 90",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} is missing: {text}");
+        }
     }
 
     #[test]

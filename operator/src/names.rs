@@ -16,6 +16,12 @@ pub const API_MANAGER: &str = "portcullis-api";
 pub const CREATED_BY: &str = "portcullis.dev/created-by";
 /// Annotation on such a Tunnel: for which connector of that user.
 pub const CONNECTOR_ID: &str = "portcullis.dev/connector";
+/// Annotation on a Gateway: a new authority is to take the old one's place, once for each value.
+pub const ROTATE: &str = "portcullis.dev/rotate";
+/// Annotation on a Gateway: the same at once, whoever is locked out by that.
+pub const ROTATE_EMERGENCY: &str = "portcullis.dev/rotate-emergency";
+/// Annotation on a Gateway: back from a rotation that is under way.
+pub const ROTATE_ROLLBACK: &str = "portcullis.dev/rotate-rollback";
 /// Selects all that the operator creates.
 pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=portcullis";
 /// Secret in the operator's namespace with the control channel's authority.

@@ -13,6 +13,7 @@ use crate::children::apply::{Failure, Foundation};
 use crate::context::Context;
 use crate::gateway::observe::SETTLING;
 use crate::gateway::{Next, events};
+use crate::queue::Urgency;
 use crate::world::{Key, Kind, Owner};
 use crate::{children, moment, names, writer};
 
@@ -81,12 +82,17 @@ async fn carry_out(ctx: &Context, tunnel: &Tunnel, observed: &Observed) -> Visit
     for note in &plan.notes {
         tracing::info!(tunnel = %owner.key(), "{note}");
     }
+    let is_reissued = !plan.notes.is_empty();
     // Where that name is somebody else's, no pod is to find what is in it.
     let bundle = Foundation {
         slot: (Kind::Secret, names::connector(&owner.key().name)),
         carries: &[Kind::Deployment],
     };
     let carried = children::apply::carry_out(ctx, &owner, &uid, plan.steps, &bundle).await;
+    // A rotation may have waited for that bundle.
+    if is_reissued {
+        ctx.queue.add(Key::of_gateway(tunnel), Urgency::Routine);
+    }
     let outcome = Outcome { trouble: plan.trouble, failures: carried.failures };
     Visit { outcome, again: carried.again, renewal: plan.renewal, waits }
 }

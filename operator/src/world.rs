@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt as _;
 use portcullis_api::{Gateway, NamespacesFrom, Tunnel};
-use portcullis_pki::Authority;
 use tokio::sync::watch as channel;
 
 use crate::names;
@@ -15,12 +14,14 @@ pub mod child;
 pub mod namespaces;
 pub mod owned;
 pub mod pod;
+pub mod roots;
 pub mod watch;
 
 pub use child::{Bundle, Child, Content, Kind, Served};
 pub use namespaces::Namespaces;
 pub use owned::Digest;
 pub use pod::Pod;
+pub use roots::Roots;
 
 /// Namespace and name of a Gateway or a Tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,7 +112,7 @@ struct State {
     /// Which Gateways send to a Service.
     referrers: HashMap<(String, String), BTreeSet<Key>>,
     /// The last good authority of a Gateway, with that Gateway's uid: what a deleted Secret can be restored from.
-    authorities: HashMap<Key, (String, Arc<Authority>)>,
+    authorities: HashMap<Key, (String, Arc<Roots>)>,
     /// Told of every change of a Gateway or of its Tunnels, where somebody listens.
     listeners: HashMap<Key, channel::Sender<()>>,
     /// What a child looked like after we had applied something: normalised values are no drift.
@@ -126,7 +127,7 @@ pub struct Surroundings {
     /// Pods by name.
     pub pods: BTreeMap<String, Arc<Pod>>,
     /// A Gateway's last good authority, whether or not its Secret is there.
-    pub authority: Option<Arc<Authority>>,
+    pub authority: Option<Arc<Roots>>,
     /// Digests of what was applied to a child, and of what was found afterwards.
     pub settled: BTreeMap<(Kind, String), (Digest, Digest)>,
 }
@@ -283,7 +284,7 @@ impl World {
     }
 
     /// The authority in a Gateway's Secret, if it can be used.
-    pub fn stored_authority(&self, gateway: &Key) -> Option<Arc<Authority>> {
+    pub fn stored_authority(&self, gateway: &Key) -> Option<Arc<Roots>> {
         let state = self.lock();
         let slot = (Kind::Secret, names::authority_secret(&gateway.name));
         match &state.children.get(&Owner::Gateway(gateway.clone()))?.get(&slot)?.content {
@@ -357,7 +358,7 @@ impl World {
         };
         known.insert(slot, Arc::new(child));
         if let Some((key, uid, authority)) = authority
-            && state.authorities.get(key).is_none_or(|(of, _)| *of != uid)
+            && state.authorities.get(key).is_none_or(|(of, known)| *of != uid || succeeds(&authority, known))
         {
             state.authorities.insert(key.clone(), (uid, authority));
         }
@@ -525,6 +526,11 @@ impl State {
             }
         }
     }
+}
+
+/// Whether an authority is the one that is known, a step further: what stands in its place by mistake is not remembered.
+fn succeeds(authority: &Roots, known: &Roots) -> bool {
+    authority.knows(&known.signing.facts.fingerprint) && authority.course != known.course
 }
 
 fn is_gone(key: &Key, name: &str, scope: Option<&str>, seen: &HashSet<(String, String)>) -> bool {

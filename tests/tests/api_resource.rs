@@ -35,7 +35,7 @@ backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}}]
     let stored: Value = client.request(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
     let expected = json!({
         "access": { "mode": "MutualTLS", "proxyProtocol": false },
-        "pki": { "server": { "duration": "168h" } },
+        "pki": { "ca": { "duration": "87600h", "publishFor": "24h" }, "server": { "duration": "168h" } },
         "clients": [{ "name": "alice", "duration": "720h" }],
         "backends": [{
             "name": "api",
@@ -150,7 +150,9 @@ async fn the_columns_tell_mode_endpoint_and_readiness_and_wide_ones_why_and_how_
     let mut wide = shown(&table, 1);
     assert_eq!(wide.pop().unwrap().0, "AGE");
     assert_eq!(wide.pop().unwrap(), ("TUNNELS".to_owned(), Value::Null));
-    assert_eq!(wide[4..], row(&[("REASON", "ReplicasNotReady"), ("CERT-EXPIRY", &expiry)]));
+    let told: [(&str, &str); 3] =
+        [("REASON", "ReplicasNotReady"), ("CERT-EXPIRY", &expiry), ("CA", "Stable")];
+    assert_eq!(wide[4..], row(&told));
 }
 
 #[tokio::test]

@@ -8,9 +8,47 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pki {
+    /// The authority that signs them, and how it is replaced by a new one.
+    #[serde(default)]
+    pub ca: AuthoritySpec,
+
     /// The certificate that the Gateway shows to callers.
     #[serde(default)]
     pub server: ServerCertificate,
+}
+
+/// The authority that signs a Gateway's certificates. It is replaced after two thirds of its life, and whenever the
+/// annotation portcullis.dev/rotate says so: clients are told of the new one first, then it signs, then the old one goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthoritySpec {
+    /// How long an authority is valid: hours, minutes and seconds, such as 87600h. One that has two thirds of that behind it
+    /// is replaced.
+    #[serde(default = "decade")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$') && duration(self) >= duration('1h') && duration(self) <= duration('175200h')").message("an authority's duration is a time between 1h and 175200h (twenty years), in hours, minutes and seconds, such as 87600h"))]
+    pub duration: String,
+
+    /// How long a new authority is in every bundle's ca.crt before it signs anything: the time within which the slowest client
+    /// takes up what changes in its Secret.
+    #[serde(default = "day")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$') && duration(self) <= duration('8760h')").message("publishFor is a time of at most 8760h (a year), in hours, minutes and seconds, such as 24h; 0s where every client reads its Secret at once"))]
+    pub publish_for: String,
+
+    /// How long the old authority is trusted at most after the new one has signed everything anew. Without it, until the last
+    /// certificate that it signed has ended; with it, whoever shows one of those afterwards is refused, and what was opened
+    /// with one goes on until that certificate ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$') && duration(self) <= duration('8760h')").message("retireAfter is a time of at most 8760h (a year), in hours, minutes and seconds, such as 720h; leave it out to wait for the last certificate"))]
+    pub retire_after: Option<String>,
+}
+
+impl Default for AuthoritySpec {
+    fn default() -> Self {
+        Self { duration: decade(), publish_for: day(), retire_after: None }
+    }
 }
 
 /// The certificate that the Gateway shows to callers. The names of its Service are in it anyway.
@@ -51,6 +89,14 @@ impl Default for ServerCertificate {
     fn default() -> Self {
         Self { dns_names: Vec::new(), ip_addresses: Vec::new(), duration: week(), renew_before: None }
     }
+}
+
+fn decade() -> String {
+    "87600h".to_owned()
+}
+
+fn day() -> String {
+    "24h".to_owned()
 }
 
 fn week() -> String {

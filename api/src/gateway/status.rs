@@ -67,6 +67,68 @@ pub struct AuthorityStatus {
     pub fingerprint: String,
     /// When it ends.
     pub not_after: String,
+    /// How far it is on its way from one generation to the next.
+    #[serde(default)]
+    pub phase: RotationPhase,
+    /// When the phase began; without it, with the first generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase_since: Option<String>,
+    /// The other generation that is trusted: the next one while it is published, the one before until it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<GenerationStatus>,
+    /// What keeps it in this phase: which replica, which bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// Since when it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<String>,
+    /// When the phase ends, where only time has to pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase_until: Option<String>,
+    /// What annotations asked for and was done, such as `rotate=1`: the last of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done: Vec<String>,
+}
+
+/// A generation of the authority beside the one that signs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GenerationStatus {
+    /// Which.
+    pub generation: i64,
+    /// SHA-256 of its certificate: 64 lower-case hexadecimal digits.
+    pub fingerprint: String,
+    /// When it ends.
+    pub not_after: String,
+}
+
+/// How far an authority is on its way from one generation to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum RotationPhase {
+    /// One generation is trusted, and signs.
+    #[default]
+    Stable,
+    /// The next one is made known to replicas and in bundles; the old one signs.
+    Publishing,
+    /// The next one signs everything anew; both are trusted.
+    Issuing,
+    /// Everything is signed by it; the old one is trusted for as long as certificates of its are around.
+    Retiring,
+}
+
+impl RotationPhase {
+    /// Every phase, in order.
+    pub const ALL: [Self; 4] = [Self::Stable, Self::Publishing, Self::Issuing, Self::Retiring];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stable => "Stable",
+            Self::Publishing => "Publishing",
+            Self::Issuing => "Issuing",
+            Self::Retiring => "Retiring",
+        }
+    }
 }
 
 /// A certificate that is in use.

@@ -118,6 +118,7 @@ fn snapshot(authority: &Authority, server: &Leaf, backend: u16) -> Snapshot {
         gateway: GatewayName { namespace: "shop".to_owned(), name: "door".to_owned() },
         trust_domain: "cluster.local".to_owned(),
         revoked: Vec::new(),
+        retired: Vec::new(),
         log_level: "warn".to_owned(),
         trust: vec![authority.certificate_pem.clone()],
         server_fingerprint: server.facts.fingerprint.clone(),

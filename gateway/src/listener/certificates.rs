@@ -101,43 +101,60 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// The authorities that sign clients, which of their certificates count no more, and whether a client must show one.
+/// The authorities that sign clients, those that did, which of their certificates count no more, and whether a client must show one.
 pub(crate) struct Trust {
     authorities: Vec<CertificateDer<'static>>,
+    /// They vouch for what is open, and let nobody in.
+    retired: Vec<CertificateDer<'static>>,
     /// By serial.
     revoked: Arc<BTreeSet<String>>,
     mode: Mode,
+    /// Of handshakes.
     verifier: Arc<dyn ClientCertVerifier>,
+    /// Of connections that are open.
+    vouching: Arc<dyn ClientCertVerifier>,
 }
 
 impl Trust {
     fn new(
         authorities: &[CertificateDer<'static>],
+        retired: &[CertificateDer<'static>],
         revoked: &Arc<BTreeSet<String>>,
         mode: Mode,
     ) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        for authority in authorities {
-            roots
-                .add(authority.clone())
-                .map_err(|error| format!("an authority cannot be trusted: {error}"))?;
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        if mode != Mode::MutualTls {
-            verifier = verifier.allow_unauthenticated();
-        }
-        let verifier = verifier.build().map_err(|error| format!("clients cannot be verified: {error}"))?;
-        let verifier = Arc::new(NotRevoked::new(verifier, Arc::clone(revoked)));
-        Ok(Self { authorities: authorities.to_vec(), revoked: Arc::clone(revoked), mode, verifier })
+        let verifier = verifier(authorities.iter(), revoked, mode)?;
+        let vouching = match retired {
+            [] => Arc::clone(&verifier),
+            retired => self::verifier(authorities.iter().chain(retired), revoked, mode)?,
+        };
+        let (authorities, retired) = (authorities.to_vec(), retired.to_vec());
+        Ok(Self { authorities, retired, revoked: Arc::clone(revoked), mode, verifier, vouching })
     }
 
-    /// Whether the chain that a caller has shown leads to one of these authorities.
+    /// Whether the chain that a caller has shown leads to one of these authorities, or of those that let it in before.
     pub(super) fn vouches_for(&self, chain: &Chain, now: i64) -> bool {
         let Some(certificate) = &chain.certificate else { return self.mode != Mode::MutualTls };
         let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or(0)));
-        self.verifier.verify_client_cert(&certificate.der, &chain.intermediates, now).is_ok()
+        self.vouching.verify_client_cert(&certificate.der, &chain.intermediates, now).is_ok()
     }
+}
+
+fn verifier<'a>(
+    authorities: impl Iterator<Item = &'a CertificateDer<'static>>,
+    revoked: &Arc<BTreeSet<String>>,
+    mode: Mode,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(|error| format!("an authority cannot be trusted: {error}"))?;
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    if mode != Mode::MutualTls {
+        verifier = verifier.allow_unauthenticated();
+    }
+    let verifier = verifier.build().map_err(|error| format!("clients cannot be verified: {error}"))?;
+    Ok(Arc::new(NotRevoked::new(verifier, Arc::clone(revoked))))
 }
 
 #[derive(Clone, Default)]
@@ -184,13 +201,17 @@ impl Certificates {
     pub(crate) fn trust(
         &self,
         authorities: &[CertificateDer<'static>],
+        retired: &[CertificateDer<'static>],
         revoked: &Arc<BTreeSet<String>>,
         mode: Mode,
         domain: Option<&Hostname>,
     ) -> Result<(), String> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let is_same = |trust: &&Arc<Trust>| {
-            trust.authorities == authorities && trust.revoked == *revoked && trust.mode == mode
+            trust.authorities == authorities
+                && trust.retired == retired
+                && trust.revoked == *revoked
+                && trust.mode == mode
         };
         let kept = parts.trust.as_ref().filter(is_same);
         if kept.is_some() && parts.domain.as_ref() == domain {
@@ -198,7 +219,7 @@ impl Certificates {
         }
         let trust = match kept {
             Some(trust) => Arc::clone(trust),
-            None => Arc::new(Trust::new(authorities, revoked, mode)?),
+            None => Arc::new(Trust::new(authorities, retired, revoked, mode)?),
         };
         let next = Parts { trust: Some(trust), domain: domain.cloned(), ..parts.clone() };
         self.publish(next, &mut parts)

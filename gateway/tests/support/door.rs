@@ -89,6 +89,7 @@ impl Plan {
             gateway: GatewayName { namespace: "shop".to_owned(), name: "door".to_owned() },
             trust_domain: "cluster.local".to_owned(),
             revoked: Vec::new(),
+            retired: Vec::new(),
             log_level: "debug".to_owned(),
             trust: vec![client_ca.certificate_pem.clone()],
             server_fingerprint: server.facts.fingerprint.clone(),

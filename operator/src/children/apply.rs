@@ -117,10 +117,12 @@ impl Hands<'_> {
                 self.remember(*kind, name, object, &written);
                 Ok(())
             }
-            Step::Relabel(kind, name, object) => match self.live(*kind, name).await? {
-                Some(live) => self.relabel(*kind, name, object, &live).await,
-                None => self.forget(*kind, name),
-            },
+            Step::Relabel(kind, name, object) | Step::Amend(kind, name, object) => {
+                match self.live(*kind, name).await? {
+                    Some(live) => self.relabel(*kind, name, object, &live).await,
+                    None => self.forget(*kind, name),
+                }
+            }
             Step::Delete(kind, name) => {
                 let uid = self.known_uid(*kind, name);
                 self.writer.delete(*kind, key, name, &uid).await?;
@@ -140,7 +142,11 @@ impl Hands<'_> {
                 }
                 if kind == Kind::Secret {
                     // What is in it may be in use, and what was planned after it may hang on what was planned for it.
-                    self.relabel(kind, name, object, &live).await?;
+                    let mut bare = object.clone();
+                    if let Some(fields) = bare.as_object_mut() {
+                        fields.remove("data");
+                    }
+                    self.relabel(kind, name, &bare, &live).await?;
                     return Err(Stop::Again);
                 }
                 let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
@@ -152,13 +158,16 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// Puts labels and owner of a Secret back, and leaves its data as it is.
+    /// Puts labels and owner of a Secret back, and leaves its data as it is, but for the values that are given.
     async fn relabel(&self, kind: Kind, name: &str, object: &Value, live: &Value) -> Result<(), Stop> {
         if !self.is_ours(live) {
             return Err(Stop::Conflict(self.conflict(kind, name, live)));
         }
         let mut whole = object.clone();
         whole["data"] = live["data"].clone();
+        if let (Some(data), Some(given)) = (whole["data"].as_object_mut(), object["data"].as_object()) {
+            data.extend(given.clone());
+        }
         let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
         let written = self.writer.apply(kind, &whole, If::Uid(uid)).await?;
         self.remember(kind, name, object, &written);

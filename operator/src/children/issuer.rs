@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use portcullis_contract::files;
 use portcullis_pki::{Authority, Leaf, LeafFacts, LeafProfile, Mint, Unusable, issue_leaf, reissue_reason};
 use time::OffsetDateTime;
 
@@ -13,6 +14,8 @@ use crate::world::Bundle;
 pub struct Issuer<'a> {
     /// It signs.
     pub authority: &'a Authority,
+    /// Every root that holders of its leaves are to trust, PEM.
+    pub trust: &'a str,
     /// The time.
     pub now: OffsetDateTime,
     /// Keys and serials.
@@ -35,7 +38,7 @@ pub struct Issued {
     pub facts: LeafFacts,
     /// Its Secret's content.
     pub stored: Stored<BundleSecret>,
-    /// Why it was issued anew; None where it is kept.
+    /// Why it is written; None where it is kept.
     pub reason: Option<String>,
 }
 
@@ -54,7 +57,7 @@ impl Issuer<'_> {
         Ok(issue_leaf(self.authority, profile, self.now, self.mint)?)
     }
 
-    /// A bundle, kept or issued anew: certificates with these serials count no more.
+    /// A bundle, kept, or kept but for the roots in it, or issued anew: certificates with these serials count no more.
     ///
     /// # Errors
     /// Where it cannot be issued.
@@ -69,17 +72,19 @@ impl Issuer<'_> {
             Some(bundle) if bundle.leaf.as_ref().is_ok_and(is_revoked) => {
                 Some("its certificate was revoked".to_owned())
             }
-            Some(bundle) if bundle.ca != self.authority.certificate_pem => {
-                Some("its ca.crt is not the authority's".to_owned())
-            }
             Some(bundle) => self.reason(&bundle.leaf, profile),
             None => Some("there is none yet".to_owned()),
         };
-        if let (None, Some(Ok(facts))) = (&reason, stored.map(|bundle| &bundle.leaf)) {
-            return Ok(Issued { facts: facts.clone(), stored: Stored::Kept, reason });
+        if let (None, Some((Ok(facts), trusted))) = (&reason, stored.map(|bundle| (&bundle.leaf, &bundle.ca)))
+        {
+            let is_told = trusted == self.trust;
+            let amended = || Stored::Amended(vec![(files::SERVER_CA.to_owned(), self.trust.to_owned())]);
+            let reason = (!is_told).then(|| "other roots are trusted now".to_owned());
+            let stored = if is_told { Stored::Kept } else { amended() };
+            return Ok(Issued { facts: facts.clone(), stored, reason });
         }
         let leaf = self.issue(profile)?;
-        let ca = self.authority.certificate_pem.clone();
+        let ca = self.trust.to_owned();
         Ok(Issued { facts: leaf.facts.clone(), stored: Stored::New(BundleSecret { leaf, ca }), reason })
     }
 }

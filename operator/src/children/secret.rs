@@ -1,4 +1,4 @@
-//! Secrets, each kept as it is or with new content.
+//! Secrets, each kept as it is, or with new content, or with some of it new.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -18,6 +18,8 @@ pub enum Stored<T> {
     Kept,
     /// It gets this.
     New(T),
+    /// It gets these values, and keeps what else is in it.
+    Amended(Vec<(String, String)>),
 }
 
 impl<T> Stored<T> {
@@ -32,15 +34,18 @@ impl<T> Stored<T> {
         type_: &str,
         data: impl FnOnce(&'a T) -> Vec<(String, &'a str)>,
     ) -> Result<Wanted, Error> {
+        let bytes = |key: String, text: &str| (key, ByteString(text.as_bytes().to_vec()));
         let mut secret =
             Secret { metadata: maker.metadata(name), type_: Some(type_.to_owned()), ..Secret::default() };
         Ok(match self {
             Self::Kept => Wanted::KeepData(maker.finish(&secret)?),
             Self::New(content) => {
-                let data =
-                    data(content).into_iter().map(|(key, text)| (key, ByteString(text.as_bytes().to_vec())));
-                secret.data = Some(data.collect());
+                secret.data = Some(data(content).into_iter().map(|(key, text)| bytes(key, text)).collect());
                 Wanted::Object(Kind::Secret, maker.finish(&secret)?)
+            }
+            Self::Amended(values) => {
+                secret.data = Some(values.iter().map(|(key, text)| bytes(key.clone(), text)).collect());
+                Wanted::Amend(maker.finish(&secret)?)
             }
         })
     }

@@ -3,6 +3,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use portcullis_api::condition::{ConditionType, Reason};
+use portcullis_api::{AuthorityStatus, RotationPhase};
 
 use crate::writer::News;
 
@@ -28,6 +29,43 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<News> {
         }
     }
     told
+}
+
+/// What is to be told of an authority that is on its way from one generation to the next.
+pub fn rotation(before: Option<&AuthorityStatus>, after: Option<&AuthorityStatus>) -> Option<News> {
+    let (before, after) = (before?, after?);
+    if (before.phase, before.generation) == (after.phase, after.generation) {
+        return None;
+    }
+    let (signing, other) = (after.generation, after.other.as_ref().map(|other| other.generation));
+    let (reason, message) = match (after.phase, other) {
+        (RotationPhase::Publishing, Some(next)) => (
+            "RotationPublishing",
+            format!(
+                "Generation {next} of the authority is made known; generation {signing} signs until it is"
+            ),
+        ),
+        (RotationPhase::Issuing, Some(other)) => (
+            "RotationIssuing",
+            format!(
+                "Generation {signing} of the authority signs everything anew; generation {other} is trusted on"
+            ),
+        ),
+        (RotationPhase::Retiring, Some(other)) => (
+            "RotationRetiring",
+            format!(
+                "Everything is signed by generation {signing}; generation {other} is trusted until {}",
+                after.phase_until.as_deref().unwrap_or("its certificates end")
+            ),
+        ),
+        (RotationPhase::Stable, _) => (
+            "RotationEnded",
+            format!("Generation {signing} of the authority is the only one that is trusted"),
+        ),
+        // Of one that is replaced at once, the condition Warning tells.
+        _ => return None,
+    };
+    Some(News { warning: false, reason: reason.to_owned(), message })
 }
 
 fn news(before: Option<&Condition>, after: &Condition) -> Option<News> {

@@ -21,7 +21,7 @@ use crate::control::surroundings::{Keys, Surroundings};
 use crate::moment;
 use crate::settings::Settings;
 use crate::tunnel::claims::Claims;
-use crate::world::{Child, Content, Key, Kind, Namespaces, Pod};
+use crate::world::{Child, Content, Key, Kind, Namespaces, Pod, Roots};
 
 mod shown;
 
@@ -108,9 +108,10 @@ fn run(case: Case) -> Value {
     spoil(&mut observed, &gateway, case.authority.as_deref(), case.restarted);
     for (pod, state) in case.pods {
         let failure = Some(state.clone()).filter(|state| state != "Ready" && state != "Leaving");
-        observed
-            .pods
-            .insert(pod, Arc::new(Pod { ready: state == "Ready", leaving: state == "Leaving", failure }));
+        observed.pods.insert(
+            pod,
+            Arc::new(Pod { ready: state == "Ready", leaving: state == "Leaving", failure, ..Pod::default() }),
+        );
     }
     let outcome = decide(&gateway, &observed, &case.conflicts);
     let status = status(&gateway, &observed, &outcome, moment::timestamp(NOW).unwrap());
@@ -149,7 +150,8 @@ pub(super) fn carry_out(
                 }
                 observed.children.insert((*kind, name.clone()), Arc::new(child));
             }
-            Step::Relabel(..) => {}
+            // What was applied at one go is never amended.
+            Step::Relabel(..) | Step::Amend(..) => {}
             Step::Delete(kind, name) => {
                 observed.children.remove(&(*kind, name.clone()));
             }
@@ -230,6 +232,7 @@ fn spoil(observed: &mut Observed, gateway: &Gateway, how: Option<&str>, restarte
     }) else {
         panic!("there is no authority to spoil")
     };
+    let authority = authority.signing.clone();
     let other = {
         let profile = AuthorityProfile {
             common_name: "other".to_owned(),
@@ -245,7 +248,8 @@ fn spoil(observed: &mut Observed, gateway: &Gateway, how: Option<&str>, restarte
         "KeyMismatch" => (authority.certificate_pem.clone(), other.key.expose().to_owned()),
         _ => panic!("authority: {how}"),
     };
-    let content = Content::Authority(portcullis_pki::read_authority(1, &certificate, &key).map(Arc::new));
+    let read = portcullis_pki::read_authority(1, &certificate, &key);
+    let content = Content::Authority(read.map(|authority| Arc::new(Roots::first(authority, Vec::new()))));
     let child = Child {
         kind: Kind::Secret,
         name,
@@ -258,7 +262,7 @@ fn spoil(observed: &mut Observed, gateway: &Gateway, how: Option<&str>, restarte
     observed.children.insert(slot, Arc::new(child));
 }
 
-fn clone(child: &Child) -> Result<Arc<portcullis_pki::Authority>, portcullis_pki::Unusable> {
+fn clone(child: &Child) -> Result<Arc<Roots>, portcullis_pki::Unusable> {
     match &child.content {
         Content::Authority(authority) => authority.clone(),
         _ => panic!("no authority"),
@@ -298,6 +302,7 @@ fn steps(outcome: &Outcome) -> Value {
         Step::Create(kind, name, object) => json!({ format!("Create {} {name}", kind.as_str()): object }),
         Step::Update(kind, name, object) => json!({ format!("Update {} {name}", kind.as_str()): object }),
         Step::Relabel(kind, name, object) => json!({ format!("Relabel {} {name}", kind.as_str()): object }),
+        Step::Amend(kind, name, object) => json!({ format!("Amend {} {name}", kind.as_str()): object }),
         Step::Delete(kind, name) => json!(format!("Delete {} {name}", kind.as_str())),
     });
     steps.collect()

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_api::Gateway;
+use portcullis_api::{Gateway, RotationPhase};
 use portcullis_pki::Authority;
 
 use crate::context::Context;
 use crate::control::Session;
 use crate::names;
 use crate::tunnel::claims::Claims;
-use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod, Served};
+use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod, Roots, Served};
 
 /// How long replicas may take to find an operator that has begun to lead.
 pub const SETTLING: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ pub struct Observed {
     /// Ports of the Services that the backends name; None: there is no such Service.
     pub services: BTreeMap<String, Option<Vec<i32>>>,
     /// The last good authority, whether or not its Secret is there.
-    pub remembered_authority: Option<Arc<Authority>>,
+    pub remembered_authority: Option<Arc<Roots>>,
     /// What the replicas said on the control channel, by pod.
     pub sessions: BTreeMap<String, Session>,
     /// This operator has only just begun to lead: replicas may not have found it yet.
@@ -37,6 +37,8 @@ pub struct Observed {
     pub claims: Option<Arc<Claims>>,
     /// Pods that have a connector of a tunnel, by the tunnel's uid.
     pub connected: BTreeMap<String, Vec<String>>,
+    /// While the authority is on its way: bundles of connectors that run in this cluster for its Tunnels.
+    pub connectors: BTreeMap<Key, Arc<Child>>,
     /// Signs the control channel's certificates.
     pub control_authority: Option<Arc<Authority>>,
 }
@@ -51,7 +53,9 @@ pub fn observe(ctx: &Context, gateway: &Gateway) -> Observed {
     let around = ctx
         .world
         .surroundings(&Owner::Gateway(key.clone()), gateway.metadata.uid.as_deref().unwrap_or_default());
+    let claims = gateway.spec.tunnels.is_some().then(|| ctx.claims.at(&ctx.world, &key));
     Observed {
+        connectors: claims.as_deref().map(|claims| connectors(ctx, &key, claims)).unwrap_or_default(),
         children: around.children,
         settled: around.settled,
         pods: around.pods,
@@ -59,10 +63,27 @@ pub fn observe(ctx: &Context, gateway: &Gateway) -> Observed {
         remembered_authority: around.authority,
         sessions: ctx.control.sessions(&key),
         settling: ctx.leadership.led_for() < SETTLING,
-        claims: gateway.spec.tunnels.is_some().then(|| ctx.claims.at(&ctx.world, &key)),
+        claims,
         connected: ctx.control.connected(&key),
         control_authority: ctx.control.authority(),
     }
+}
+
+/// Those of Tunnels that are accepted: what a Tunnel that is not has of a connector stays as it is.
+fn connectors(ctx: &Context, key: &Key, claims: &Claims) -> BTreeMap<Key, Arc<Child>> {
+    let authority = ctx.world.stored_authority(key);
+    if authority.is_none_or(|it| it.course.phase == RotationPhase::Stable) {
+        return BTreeMap::new();
+    }
+    let tunnels = ctx.world.tunnels_of(key).into_iter().filter(|tunnel| tunnel.spec.connector.is_some());
+    let bundle = |tunnel: Arc<portcullis_api::Tunnel>| {
+        let (key, uid) = (Key::of(&*tunnel), tunnel.metadata.uid.clone().unwrap_or_default());
+        claims.verdict(&uid).filter(|verdict| verdict.is_ok())?;
+        let slot = (Kind::Secret, names::connector(&key.name));
+        let around = ctx.world.surroundings(&Owner::Tunnel(key.clone()), &uid);
+        Some((key, around.children.get(&slot)?.clone()))
+    };
+    tunnels.filter_map(bundle).collect()
 }
 
 impl Observed {

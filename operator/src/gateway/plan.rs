@@ -2,7 +2,9 @@
 //! Pure: time, keys and serials are arguments. A child that is as it should be is kept without a write.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use portcullis_api::condition::Reason;
 use portcullis_api::{GatewayStatus, RevocationStatus};
 use portcullis_contract::snapshot::{self, Snapshot};
 use portcullis_pki::Mint;
@@ -11,18 +13,20 @@ use time::OffsetDateTime;
 use super::observe::Observed;
 use super::validate::Accepted;
 use crate::children::{Found, Maker, Wanted, disruption, steps};
-use crate::names;
 use crate::settings::Settings;
 use crate::world::Kind;
+use crate::{moment, names};
 
 pub mod certificates;
 pub mod config;
 pub mod deployment;
 pub mod revocations;
+pub mod rotation;
 pub mod service;
 
 pub use crate::children::{Error, Step};
-pub use certificates::{Certificates, Past, Trouble};
+use certificates::signer::{Signer, signer};
+pub use certificates::{Certificates, Trouble};
 
 /// What should be.
 #[derive(Debug)]
@@ -68,10 +72,23 @@ pub fn plan(
     let maker = Maker::new(&owner, &accepted.uid);
     let revocations = revocations::revocations(accepted, observed, status, now);
     let revoked = revocations::serials(&revocations);
-    let past = Past { authority: status.and_then(|status| status.ca.as_ref()), revoked: &revoked };
-    let certificates = certificates::plan(accepted, observed, settings, &past, now, mint)?;
+    let planned = |signer| -> Result<(Certificates, Option<Published>), Error> {
+        let certificates = certificates::plan(accepted, observed, settings, signer, &revoked, now, mint)?;
+        let snapshot = config::snapshot(accepted, settings, &certificates, revoked.clone());
+        Ok((certificates, snapshot.map(publish).transpose()?))
+    };
+    let signer = moved(accepted, observed, status, now, mint)?;
+    let is_moved = !matches!(signer, Signer::Kept(_));
+    let (mut certificates, mut snapshot) = planned(signer)?;
+    // One step at a time: what the next one needs is proved by what this one has written.
+    if let (Some(roots), false) = (&certificates.roots, is_moved) {
+        let waits_for = rotation::waits_for(accepted, observed, &certificates, snapshot.as_ref());
+        let next = rotation::proved(accepted, observed, status, roots, waits_for.as_deref(), now);
+        if let Some((next, why)) = next {
+            (certificates, snapshot) = planned(Signer::New(Arc::new(next), why))?;
+        }
+    }
     let mut wanted = certificates.wanted(&maker)?;
-    let snapshot = config::snapshot(accepted, settings, &certificates, revoked).map(publish).transpose()?;
     if let Some(published) = &snapshot {
         wanted.push(Wanted::Object(Kind::ConfigMap, config::config_map(&maker, published)?));
     }
@@ -93,6 +110,29 @@ pub fn plan(
     });
     let unresolved = config::unresolved(accepted);
     Ok(Plan { steps, snapshot, certificates, revocations, unresolved })
+}
+
+/// Which authority signs, or why there is none; it may have been asked to go a step further.
+fn moved(
+    accepted: &Accepted,
+    observed: &Observed,
+    status: Option<&GatewayStatus>,
+    now: OffsetDateTime,
+    mint: &dyn Mint,
+) -> Result<Signer, Error> {
+    let recorded = status.and_then(|status| status.ca.as_ref()).map(|ca| ca.fingerprint.as_str());
+    let signer = signer(accepted, observed, recorded, now, mint)?;
+    let Signer::Kept(roots) = &signer else { return Ok(signer) };
+    if let Some((what, begins)) = rotation::ahead(&roots.signing.facts, observed, now) {
+        let message = format!(
+            "the operator's clock says {}, but {what} was issued later, by a clock that said at least {}. Nothing is issued until that time: set the clock of the operator's node; or, if it is the other one that was wrong, delete what it issued",
+            moment::text(now),
+            moment::text(begins),
+        );
+        return Ok(Signer::Lost(Trouble { reason: Reason::ClockBehind, message }));
+    }
+    let step = rotation::asked(accepted, observed, status, roots, now, mint)?;
+    Ok(step.map_or(signer, |(roots, why)| Signer::New(Arc::new(roots), why)))
 }
 
 fn publish(snapshot: Snapshot) -> Result<Published, Error> {

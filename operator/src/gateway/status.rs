@@ -5,13 +5,15 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use portcullis_api::condition::{ConditionType, Reason};
 use portcullis_api::{
-    AuthorityStatus, CertificateStatus, ClientStatus, Gateway, GatewayStatus, RevocationStatus, TunnelCount,
+    AuthorityStatus, CertificateStatus, ClientStatus, Gateway, GatewayStatus, GenerationStatus,
+    RevocationStatus, RotationPhase, TunnelCount,
 };
 use portcullis_pki::LeafFacts;
 
 use super::apply::Applied;
 use super::observe::Observed;
 use super::plan::revocations::is_still_valid;
+use super::plan::rotation;
 use super::validate::{Accepted, Rejected};
 use crate::moment;
 use crate::names;
@@ -174,7 +176,7 @@ fn carried_out(
         } else {
             replicas.programmed()
         },
-        ca: authority(previous, accepted, applied),
+        ca: authority(previous, observed, accepted, applied, now),
         server_certificate: server(previous, accepted, applied),
         clients: clients(previous, applied, now),
         revocations: revocations(applied, &replicas, now),
@@ -190,7 +192,7 @@ fn carried_out(
     let discovered_before = was_well(ConditionType::OidcDiscovered);
     verdicts.extend(surroundings::discovered(accepted, &replicas, discovered_before));
     verdicts.extend(surroundings::degraded(accepted, &replicas, was_well(ConditionType::Degraded)));
-    verdicts.extend(warning::warning(accepted));
+    verdicts.extend(warning::warning(accepted, applied.plan.certificates.roots.as_deref()));
     let held = was(previous, generation, ConditionType::Ready);
     let ready = ready(accepted, observed, &verdicts, &replicas, held);
     verdicts.push(ready);
@@ -210,16 +212,41 @@ fn tunnels(observed: &Observed, accepted: &Accepted, replicas: &Replicas<'_>) ->
 }
 
 /// The authority whose Secret is there; one that was planned and not written has signed nothing that counts.
-fn authority(previous: &GatewayStatus, accepted: &Accepted, applied: &Applied) -> Option<AuthorityStatus> {
-    let planned = applied.plan.certificates.authority.as_ref();
-    match planned.filter(|_| is_written(applied, names::authority_secret(&accepted.key.name))) {
-        Some(authority) => Some(AuthorityStatus {
-            generation: authority.generation.into(),
-            fingerprint: authority.fingerprint.clone(),
-            not_after: moment::text(authority.not_after),
+fn authority(
+    previous: &GatewayStatus,
+    observed: &Observed,
+    accepted: &Accepted,
+    applied: &Applied,
+    now: Timestamp,
+) -> Option<AuthorityStatus> {
+    let planned = applied.plan.certificates.roots.as_ref();
+    let planned = planned.filter(|_| is_written(applied, names::authority_secret(&accepted.key.name)));
+    let Some(roots) = planned else { return previous.ca.clone() };
+    let moves = roots.course.phase != RotationPhase::Stable;
+    let unwritten = applied.unwritten.iter().find(|(kind, _)| *kind == Kind::Secret);
+    let waiting_for = unwritten
+        .map(|(_, name)| format!("Secret {name} could not be written"))
+        .or_else(|| rotation::stands_in_the_way(accepted, observed, roots, applied.plan.snapshot.as_ref()));
+    let waiting_for = waiting_for.filter(|_| moves);
+    let before = previous.ca.as_ref().filter(|before| before.waiting_for == waiting_for);
+    let since = before.and_then(|before| before.waiting_since.clone());
+    let (signing, other) = (&roots.signing.facts, roots.other.as_ref().map(|other| &other.facts));
+    Some(AuthorityStatus {
+        generation: signing.generation.into(),
+        fingerprint: signing.fingerprint.clone(),
+        not_after: moment::text(signing.not_after),
+        phase: roots.course.phase,
+        phase_since: roots.course.since.map(moment::text),
+        other: other.map(|other| GenerationStatus {
+            generation: other.generation.into(),
+            fingerprint: other.fingerprint.clone(),
+            not_after: moment::text(other.not_after),
         }),
-        None => previous.ca.clone(),
-    }
+        waiting_since: waiting_for.is_some().then(|| since.unwrap_or_else(|| moment::second(now))),
+        waiting_for,
+        phase_until: rotation::ends(roots, &accepted.rotation).map(moment::text),
+        done: roots.course.done.clone(),
+    })
 }
 
 fn server(previous: &GatewayStatus, accepted: &Accepted, applied: &Applied) -> Option<CertificateStatus> {

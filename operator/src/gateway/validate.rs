@@ -9,6 +9,7 @@ use portcullis_contract::snapshot::{Backend, Client, Driver};
 use time::Duration;
 
 use super::observe::Observed;
+use crate::names;
 use crate::settings::Settings;
 use crate::world::{Key, Owner};
 
@@ -21,6 +22,9 @@ pub use access::Access;
 pub use pods::Pods;
 pub use tunnels::Tunnels;
 
+/// Characters of an annotation's id that count.
+const LONGEST_ID: usize = 63;
+
 /// A spec that makes sense, in the terms of the plan.
 #[derive(Clone, Debug)]
 pub struct Accepted {
@@ -30,6 +34,8 @@ pub struct Accepted {
     pub uid: String,
     /// What the server certificate should say beside the Service's names.
     pub server: Server,
+    /// How long its authority lives, and what is asked of it.
+    pub rotation: Rotation,
     /// How callers come in, and whose tokens are believed.
     pub access: Access,
     /// Who may come in.
@@ -73,6 +79,23 @@ pub struct Server {
     pub renew_before: Duration,
 }
 
+/// How long an authority lives, and how it is replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// From issuing to expiry.
+    pub lifetime: Duration,
+    /// How long the next one is known before it signs.
+    pub publish_for: Duration,
+    /// How long the one before is trusted at most.
+    pub retire_after: Option<Duration>,
+    /// A rotation that an annotation asks for, such as `rotate=1`.
+    pub rotate: Option<String>,
+    /// The same, without an overlap: `emergency=1`.
+    pub emergency: Option<String>,
+    /// The way back from one that is under way: `rollback=1`.
+    pub rollback: Option<String>,
+}
+
 /// Somebody who may come in.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -103,6 +126,7 @@ pub fn validate(gateway: &Gateway, observed: &Observed, settings: &Settings) -> 
         key: Key::of(gateway),
         uid: gateway.uid().unwrap_or_default(),
         server: server(gateway)?,
+        rotation: rotation(gateway)?,
         access: access::access(spec)?,
         clients: spec.clients.iter().map(caller).collect::<Result<_, _>>()?,
         backends: spec
@@ -137,6 +161,27 @@ fn server(gateway: &Gateway) -> Result<Server, Rejected> {
         ip_addresses: addresses.collect::<Result<_, _>>()?,
         lifetime,
         renew_before,
+    })
+}
+
+fn rotation(gateway: &Gateway) -> Result<Rotation, Rejected> {
+    let ca = &gateway.spec.pki.ca;
+    // An id is a word that people think of; what is longer counts by its beginning.
+    let asked = |verb: &str, annotation: &str| {
+        let id: String = gateway.annotations().get(annotation)?.trim().chars().take(LONGEST_ID).collect();
+        (!id.is_empty()).then(|| format!("{verb}={id}"))
+    };
+    Ok(Rotation {
+        lifetime: span("spec.pki.ca.duration", &ca.duration)?,
+        publish_for: span("spec.pki.ca.publishFor", &ca.publish_for)?,
+        retire_after: ca
+            .retire_after
+            .as_ref()
+            .map(|text| span("spec.pki.ca.retireAfter", text))
+            .transpose()?,
+        rotate: asked("rotate", names::ROTATE),
+        emergency: asked("emergency", names::ROTATE_EMERGENCY),
+        rollback: asked("rollback", names::ROTATE_ROLLBACK),
     })
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use portcullis_api::condition::Reason;
 use portcullis_api::{Gateway, Tunnel};
 use portcullis_contract::control::{Connection, Probe};
-use portcullis_pki::{Authority, AuthorityProfile, NameConstraints, RandomMint, issue_authority};
+use portcullis_pki::{AuthorityProfile, NameConstraints, RandomMint, issue_authority};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
@@ -22,7 +22,7 @@ use crate::children::apply::Failure;
 use crate::control::tunnels::Evidence;
 use crate::gateway::golden::{NOW, settings, shown, stored};
 use crate::moment;
-use crate::world::{Child, Key, Namespaces, Pod};
+use crate::world::{Child, Key, Namespaces, Pod, Roots};
 
 /// A case: a Tunnel, and what there is around it.
 #[derive(Deserialize)]
@@ -131,18 +131,19 @@ fn ago(span: &str) -> Duration {
     Duration::try_from(std::time::Duration::from(span)).unwrap()
 }
 
-fn authority() -> Arc<Authority> {
+fn authority() -> Arc<Roots> {
     let profile = AuthorityProfile {
         common_name: "portcullis shop/door".to_owned(),
         lifetime: Duration::days(3650),
         name_constraints: NameConstraints::default(),
     };
-    Arc::new(issue_authority(&profile, 1, NOW - Duration::days(300), &RandomMint).unwrap())
+    let authority = issue_authority(&profile, 1, NOW - Duration::days(300), &RandomMint).unwrap();
+    Arc::new(Roots::first(authority, Vec::new()))
 }
 
 fn pod(state: &str) -> Pod {
     let failure = Some(state.to_owned()).filter(|state| state != "Ready");
-    Pod { ready: state == "Ready", leaving: false, failure }
+    Pod { ready: state == "Ready", failure, ..Pod::default() }
 }
 
 fn milliseconds(at: OffsetDateTime) -> i64 {
@@ -205,6 +206,7 @@ fn steps(plan: &Plan) -> Value {
         Step::Create(kind, name, object) => json!({ format!("Create {} {name}", kind.as_str()): object }),
         Step::Update(kind, name, object) => json!({ format!("Update {} {name}", kind.as_str()): object }),
         Step::Relabel(kind, name, object) => json!({ format!("Relabel {} {name}", kind.as_str()): object }),
+        Step::Amend(kind, name, object) => json!({ format!("Amend {} {name}", kind.as_str()): object }),
         Step::Delete(kind, name) => json!(format!("Delete {} {name}", kind.as_str())),
     });
     steps.collect()

@@ -7,7 +7,6 @@ use kube::ResourceExt as _;
 use portcullis_api::{Gateway, Tunnel};
 use portcullis_contract::hostname::Hostname;
 use portcullis_contract::snapshot;
-use portcullis_pki::Authority;
 
 use crate::children::Slot;
 use crate::context::Context;
@@ -15,7 +14,7 @@ use crate::control::tunnels::Evidence;
 use crate::gateway::observe::SETTLING;
 use crate::gateway::validate::Rejected;
 use crate::names;
-use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod};
+use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod, Roots};
 
 /// What there is to know of one Tunnel.
 #[derive(Debug)]
@@ -39,7 +38,7 @@ pub struct Observed {
     /// Pods of that connector, by name.
     pub pods: BTreeMap<String, Arc<Pod>>,
     /// The Gateway's authority, where it is the one that the Gateway's status speaks of.
-    pub authority: Option<Arc<Authority>>,
+    pub authority: Option<Arc<Roots>>,
 }
 
 /// How a Gateway is come in by.
@@ -120,8 +119,8 @@ pub fn observe(ctx: &Context, tunnel: &Tunnel) -> Observed {
 }
 
 /// Nothing is signed by an authority that is not the one which clients know.
-fn authority(ctx: &Context, gateway: &Gateway) -> Option<Arc<Authority>> {
+fn authority(ctx: &Context, gateway: &Gateway) -> Option<Arc<Roots>> {
     let recorded = &gateway.status.as_ref()?.ca.as_ref()?.fingerprint;
     let stored = ctx.world.stored_authority(&Key::of(gateway))?;
-    (stored.facts.fingerprint == *recorded).then_some(stored)
+    stored.knows(recorded).then_some(stored)
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::owned::{self, Digest};
-use super::{Key, Owner, version_number};
+use super::{Key, Owner, Roots, version_number};
 use crate::names;
 
 /// The kinds of children, in the order that they are applied in.
@@ -86,7 +86,7 @@ pub enum Content {
     /// Nothing beyond the digest.
     Plain,
     /// The authority's Secret.
-    Authority(Result<Arc<Authority>, Unusable>),
+    Authority(Result<Arc<Roots>, Unusable>),
     /// The server Secret.
     Server(Box<Served>),
     /// A client's or a connector's bundle.
@@ -191,7 +191,7 @@ fn read_secret(owner: &Owner, name: &str, secret: &Secret) -> Content {
     let is = |named: fn(&str) -> String| matches!(owner, Owner::Gateway(key) if named(&key.name) == name);
     let leaf = |certificate, key| read_leaf(&text(secret, certificate), &text(secret, key));
     if is(names::authority_secret) {
-        Content::Authority(read_authority_secret(secret).map(Arc::new))
+        Content::Authority(Roots::read(secret).map(Arc::new))
     } else if is(names::server_secret) {
         Content::Server(Box::new(Served {
             server: leaf(files::SERVER_CERTIFICATE, files::SERVER_KEY),
@@ -222,13 +222,18 @@ pub fn authority_keys(generation: u32) -> [String; 2] {
     [format!("ca-{generation}.crt"), format!("ca-{generation}.key")]
 }
 
-fn newest_generation(secret: &Secret) -> Option<u32> {
-    let names = secret.data.iter().flatten().map(|(name, _)| name);
-    names.filter_map(|name| name.strip_prefix("ca-")?.strip_suffix(".crt")?.parse().ok()).max()
+/// The newest generation in an authority's Secret.
+pub(super) fn newest_generation(secret: &Secret) -> Option<u32> {
+    secret.data.iter().flatten().filter_map(|(name, _)| generation_of(name)).max()
+}
+
+/// The generation whose certificate is kept under this name.
+pub(super) fn generation_of(name: &str) -> Option<u32> {
+    name.strip_prefix("ca-")?.strip_suffix(".crt")?.parse().ok()
 }
 
 /// A Secret's value as text; empty where there is none, which no certificate and no key is.
-fn text(secret: &Secret, key: &str) -> String {
+pub(super) fn text(secret: &Secret, key: &str) -> String {
     let value = secret.data.as_ref().and_then(|data| data.get(key));
     value.map(|ByteString(bytes)| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }

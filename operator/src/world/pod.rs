@@ -9,6 +9,8 @@ pub struct Pod {
     pub ready: bool,
     /// It is on its way out.
     pub leaving: bool,
+    /// Some container of its runs: it may serve, whatever the kubelet says of its readiness.
+    pub running: bool,
     /// Why it cannot start, in the kubelet's or the scheduler's own words.
     pub failure: Option<String>,
 }
@@ -24,7 +26,10 @@ impl Pod {
             let conditions = pod.status.iter().flat_map(|it| it.conditions.iter().flatten());
             conditions.into_iter().any(|it| it.type_ == kind && it.status == status)
         };
-        Self { ready: !leaving && holds("Ready", "True"), leaving, failure: failure(pod) }
+        let containers = pod.status.iter().flat_map(|it| it.container_statuses.iter().flatten());
+        let running =
+            containers.into_iter().any(|it| it.state.as_ref().is_some_and(|it| it.running.is_some()));
+        Self { ready: !leaving && holds("Ready", "True"), leaving, running, failure: failure(pod) }
     }
 }
 

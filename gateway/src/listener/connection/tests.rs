@@ -23,6 +23,7 @@ fn apply(shared: &Shared, clients: &[&str]) {
         gateway: GatewayName { namespace: "shop".to_owned(), name: "door".to_owned() },
         trust_domain: "cluster.local".to_owned(),
         revoked: Vec::new(),
+        retired: Vec::new(),
         log_level: "info".to_owned(),
         trust: vec![authority.certificate_pem],
         server_fingerprint: "00".repeat(32),

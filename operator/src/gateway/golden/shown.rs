@@ -15,7 +15,7 @@ fn shown_value(value: &Value) -> Value {
         Value::Object(fields) => fields
             .iter()
             .map(|(key, value)| {
-                let secret = matches!(key.rsplit_once('.'), Some((_, "crt" | "key")));
+                let secret = matches!(key.rsplit_once('.'), Some((_, "crt" | "key"))) || key == "course.json";
                 let value = if secret { shown_secret(value) } else { shown_value(value) };
                 let shown = match key.as_str() {
                     "serial" => json!("<serial>"),
@@ -73,9 +73,11 @@ fn shown_word(word: &str) -> String {
     let digits = word.trim_matches(|it: char| !it.is_ascii_alphanumeric());
     let is_fingerprint = digits.len() == 64 && digits.bytes().all(|it| it.is_ascii_hexdigit());
     let is_version = digits.len() == 16 && digits.bytes().all(|it| it.is_ascii_hexdigit());
-    match (is_fingerprint, is_version) {
-        (true, _) => word.replace(digits, "<fingerprint>"),
-        (_, true) => word.replace(digits, "<version>"),
+    let is_key_id = digits.len() == 40 && digits.bytes().all(|it| it.is_ascii_hexdigit());
+    match (is_fingerprint, is_version, is_key_id) {
+        (true, ..) => word.replace(digits, "<fingerprint>"),
+        (_, true, _) => word.replace(digits, "<version>"),
+        (.., true) => word.replace(digits, "<key id>"),
         _ => word.to_owned(),
     }
 }

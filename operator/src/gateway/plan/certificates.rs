@@ -2,35 +2,38 @@
 //! that has signed what clients hold is never silently replaced.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use portcullis_api::AuthorityStatus;
 use portcullis_api::condition::Reason;
-use portcullis_pki::{AuthorityFacts, LeafFacts, Mint, renewal_time};
+use portcullis_pki::{LeafFacts, Mint, renewal_time};
 use time::OffsetDateTime;
 
 use crate::children::issuer::Issuer;
 use crate::children::secret::Stored;
 use crate::children::{Error, Maker, Wanted};
 use crate::gateway::observe::Observed;
+use crate::gateway::plan::rotation;
 use crate::gateway::validate::Accepted;
 use crate::names;
 use crate::settings::Settings;
-use crate::world::Kind;
+use crate::world::{Kind, Roots};
 
 mod profiles;
 mod secrets;
-mod signer;
+pub mod signer;
 
 use secrets::{Secrets, ServerSecret};
-use signer::{Signer, signer};
+use signer::Signer;
 
 /// The certificates of a Gateway, as they should be.
 #[derive(Debug, Default)]
 pub struct Certificates {
-    /// The authority that signs, if there is one.
-    pub authority: Option<AuthorityFacts>,
+    /// The authority, if there is one.
+    pub roots: Option<Arc<Roots>>,
     /// The roots that clients are checked against, PEM.
     pub trust: Option<String>,
+    /// Roots that vouch for what is open, and for nothing new, PEM.
+    pub retired: Vec<String>,
     /// The server's leaf.
     pub server: Option<LeafFacts>,
     /// The clients' leaves, by the client's name, with their Secrets.
@@ -41,6 +44,9 @@ pub struct Certificates {
     pub notes: Vec<String>,
     /// When the next certificate is due.
     pub renewal: Option<OffsetDateTime>,
+    /// When the authority itself is to be looked at.
+    pub rotation: Option<OffsetDateTime>,
+    gateway: String,
     secrets: Secrets,
 }
 
@@ -53,56 +59,56 @@ pub struct Trouble {
     pub message: String,
 }
 
-/// What came before.
-#[derive(Debug)]
-pub struct Past<'a> {
-    /// The authority in the Gateway's status.
-    pub authority: Option<&'a AuthorityStatus>,
-    /// Serials of certificates that count no more.
-    pub revoked: &'a BTreeSet<String>,
-}
-
-/// Decides what is kept and what is issued.
+/// Decides what is kept and what is issued; certificates with these serials count no more.
+///
+/// # Errors
+/// Where one cannot be issued.
 pub fn plan(
     accepted: &Accepted,
     observed: &Observed,
     settings: &Settings,
-    past: &Past<'_>,
+    signer: Signer,
+    revoked: &BTreeSet<String>,
     now: OffsetDateTime,
     mint: &dyn Mint,
 ) -> Result<Certificates, Error> {
     let gateway = &accepted.key.name;
-    let recorded = past.authority.map(|authority| authority.fingerprint.as_str());
-    let signer = signer(accepted, observed, recorded, now, mint)?;
-    let mut plan = Certificates::default();
-    let authority = match signer {
-        Signer::Kept(authority) => {
+    let mut plan = Certificates { gateway: gateway.clone(), ..Certificates::default() };
+    let roots = match signer {
+        Signer::Kept(roots) => {
             plan.secrets.authority = Some(Stored::Kept);
-            authority
+            roots
         }
-        Signer::New(authority, note) => {
+        Signer::New(roots, note) => {
             plan.notes.push(note);
-            plan.secrets.authority = Some(Stored::New(authority.clone()));
-            authority
+            plan.secrets.authority = Some(Stored::New(roots.clone()));
+            roots
         }
         Signer::Lost(trouble) => return Ok(leave_alone(plan, trouble, accepted, observed)),
     };
-    plan.authority = Some(authority.facts.clone());
-    plan.trust = Some(authority.certificate_pem.clone());
-    let issuer = Issuer { authority: &authority, now, mint };
+    let trust = roots.trust();
+    let issuer = Issuer { authority: &roots.signing, trust: &trust, now, mint };
     plan.server_secret(accepted, observed, settings, &issuer)?;
     for caller in &accepted.clients {
         let profile = profiles::client(accepted, settings, caller);
         let secret = names::bundle_secret(gateway, &caller.client.name);
         let stored = observed.bundle(gateway, &caller.client.name);
-        let bundle = issuer.bundle(stored, &profile, past.revoked)?;
-        if bundle.reason.is_some() {
-            plan.note("bundle", &secret, bundle.reason);
+        let bundle = issuer.bundle(stored, &profile, revoked)?;
+        match (bundle.reason, &bundle.stored) {
+            (Some(why), Stored::Amended(_)) => {
+                plan.notes.push(format!("bundle {secret} keeps its certificate: {why}"));
+            }
+            (reason @ Some(_), _) => plan.note("bundle", &secret, reason),
+            (None, _) => {}
         }
         plan.due(renewal_time(&bundle.facts, &profile));
         plan.clients.push((caller.client.name.clone(), secret.clone(), bundle.facts));
         plan.secrets.bundles.push((secret, bundle.stored));
     }
+    plan.rotation = rotation::due(&roots, &accepted.rotation);
+    plan.trust = Some(trust);
+    plan.retired = roots.course.retired(now);
+    plan.roots = Some(roots);
     Ok(plan)
 }
 
@@ -141,13 +147,17 @@ impl Certificates {
         let secret = names::server_secret(&accepted.key.name);
         let (server_profile, control_profile) =
             (profiles::server(accepted, settings), profiles::control(accepted, settings));
-        let control_issuer = Issuer { authority: control, now: issuer.now, mint: issuer.mint };
+        let control_issuer = Issuer {
+            authority: control,
+            trust: &control.certificate_pem,
+            now: issuer.now,
+            mint: issuer.mint,
+        };
         let stored = observed.served(&accepted.key.name);
         let reason = match stored {
             None => Some("there is none yet".to_owned()),
-            Some(served) if served.ca != issuer.authority.certificate_pem => {
-                Some("its ca.crt is not the authority's".to_owned())
-            }
+            // With the new certificate that comes with new roots, replicas prove that they have both.
+            Some(served) if served.ca != issuer.trust => Some("other roots are trusted now".to_owned()),
             Some(served) if served.control_ca != control.certificate_pem => {
                 Some("its control-ca.crt is not the control authority's".to_owned())
             }
@@ -172,10 +182,15 @@ impl Certificates {
         self.secrets.server = Some(Stored::New(ServerSecret {
             server,
             control: leaf,
-            ca: issuer.authority.certificate_pem.clone(),
+            ca: issuer.trust.to_owned(),
             control_ca: control.certificate_pem.clone(),
         }));
         Ok(())
+    }
+
+    /// The first Secret that is to be written, beside the authority's own.
+    pub fn unsettled(&self) -> Option<String> {
+        self.secrets.unsettled(&self.gateway)
     }
 
     /// When the first of them ends.

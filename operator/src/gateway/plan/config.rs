@@ -29,6 +29,7 @@ pub fn snapshot(
         server_fingerprint: certificates.server.as_ref()?.fingerprint.clone(),
         clients: accepted.clients.iter().map(|caller| caller.client.clone()).collect(),
         revoked: revoked.into_iter().collect(),
+        retired: certificates.retired.clone(),
         backends: accepted.backends.clone(),
         mode: accepted.access.mode,
         trusted_proxies: accepted.access.trusted_proxies.clone(),

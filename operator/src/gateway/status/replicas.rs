@@ -11,6 +11,8 @@ use crate::world::Pod;
 /// The ready pods, each with what it said on the control channel.
 pub struct Replicas<'a> {
     ready: Vec<(&'a str, Option<&'a Session>)>,
+    /// Those that run and are not ready: they may serve what they were told last.
+    running: Vec<(&'a str, Option<&'a Session>)>,
     /// Those that stop, or do not listen yet, too.
     attached: &'a BTreeMap<String, Session>,
     published: Option<&'a Published>,
@@ -19,9 +21,11 @@ pub struct Replicas<'a> {
 impl<'a> Replicas<'a> {
     /// Counts the ready pods against what was published.
     pub fn count(observed: &'a Observed, published: Option<&'a Published>) -> Self {
+        let running = observed.pods.iter().filter(|(_, pod)| pod.running && !pod.ready && !pod.leaving);
+        let running = running.map(|(name, _)| (name.as_str(), observed.sessions.get(name))).collect();
         let ready = observed.pods.iter().filter(|(_, pod): &(&String, &Arc<Pod>)| pod.ready);
         let ready = ready.map(|(name, _)| (name.as_str(), observed.sessions.get(name))).collect();
-        Self { ready, attached: &observed.sessions, published }
+        Self { ready, running, attached: &observed.sessions, published }
     }
 
     /// Each ready pod, with what it said.
@@ -75,6 +79,23 @@ impl<'a> Replicas<'a> {
         };
         let ready = self.ready.iter().all(|(_, session)| session.is_some_and(is_current));
         !self.ready.is_empty() && ready && self.attached.values().all(is_current)
+    }
+
+    /// The first replica that may still serve something else than it should, in words; of a Gateway that is to have so many.
+    /// One that cannot be asked may.
+    pub fn behind(&self, wanted: i32) -> Option<String> {
+        let serving = || self.ready.iter().chain(&self.running);
+        if serving().next().is_none() && wanted > 0 {
+            return Some("no replica runs yet".to_owned());
+        }
+        let lacking = serving().find_map(|(pod, session)| Some((*pod, self.lacks(*session)?)));
+        let stale =
+            |session: &Session| session.acknowledged.as_ref().map(|(version, _)| version) != self.version();
+        let stale = || {
+            let (pod, _) = self.attached.iter().find(|(_, session)| stale(session))?;
+            Some((pod.as_str(), "has not acknowledged the current configuration yet"))
+        };
+        lacking.or_else(stale).map(|(pod, lacks)| format!("replica {pod} {lacks}"))
     }
 
     /// Whether those that are not known to be programmed have said nothing at all yet.

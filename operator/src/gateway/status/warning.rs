@@ -1,13 +1,23 @@
-//! What a spec lets happen that its author may not have meant.
+//! What a spec lets happen that its author may not have meant, and what has become of those who hold bundles.
 
+use portcullis_api::RotationPhase;
 use portcullis_api::condition::{ConditionType, Reason};
 use portcullis_contract::snapshot::Mode;
 
 use super::Verdict;
 use crate::gateway::validate::Accepted;
+use crate::world::Roots;
 
 /// The warnings, as one; None where there is nothing to warn of.
-pub(super) fn warning(accepted: &Accepted) -> Option<Verdict> {
+pub(super) fn warning(accepted: &Accepted, roots: Option<&Roots>) -> Option<Verdict> {
+    let is_replaced = |roots: &&Roots| roots.course.phase == RotationPhase::Issuing && roots.other.is_none();
+    let replaced = roots.filter(is_replaced).map(|roots| {
+        let message = format!(
+            "The authority was replaced at once, by generation {}: every certificate from before is refused and what it had opened is cut, and whoever has the old ca.crt does not believe this Gateway. Hand every client its bundle anew: the Secrets {}-client-* have it",
+            roots.signing.generation, accepted.key.name
+        );
+        (Reason::AuthorityReplaced, message)
+    });
     let open =
         accepted.access.issuers().filter(|(_, _, it)| it.admin_role.is_none() && it.user_role.is_none());
     let open = open.map(|(_, field, issuer)| {
@@ -21,7 +31,7 @@ pub(super) fn warning(accepted: &Accepted) -> Option<Verdict> {
         let message = "Nothing says who is asking in mode Plaintext without spec.oidc: only backends with auth None or Optional answer. Write spec.oidc to know callers by their tokens";
         (Reason::NobodyKnown, message.to_owned())
     });
-    let warnings: Vec<_> = open.chain(nobody).collect();
+    let warnings: Vec<_> = replaced.into_iter().chain(open).chain(nobody).collect();
     let messages: Vec<_> = warnings.iter().map(|(_, message)| message.as_str()).collect();
     Some(Verdict::yes(ConditionType::Warning, warnings.first()?.0, messages.join("; ")))
 }

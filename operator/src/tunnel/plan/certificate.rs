@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use portcullis_contract::identity::{Holder, Identity};
-use portcullis_pki::{Authority, LeafProfile, Mint, Usage, renewal_time};
+use portcullis_pki::{LeafProfile, Mint, Usage, renewal_time};
 use time::{Duration, OffsetDateTime};
 
 use crate::children::issuer::{BundleSecret, Issuer};
@@ -12,10 +12,10 @@ use crate::children::{Error, Maker, Wanted};
 use crate::names;
 use crate::settings::Settings;
 use crate::tunnel::observe::Observed;
-use crate::world::Key;
+use crate::world::{Key, Roots};
 
 /// How long it lives; renewed at two thirds.
-const LIFETIME: Duration = Duration::days(7);
+pub const LIFETIME: Duration = Duration::days(7);
 
 /// A bundle as it should be.
 pub(super) struct Bundle {
@@ -28,7 +28,7 @@ pub(super) struct Bundle {
 pub(super) fn bundle(
     gateway: &Key,
     tunnel: &Key,
-    authority: &Authority,
+    authority: &Roots,
     observed: &Observed,
     settings: &Settings,
     now: OffsetDateTime,
@@ -36,8 +36,9 @@ pub(super) fn bundle(
 ) -> Result<Bundle, Error> {
     let name = names::connector(&tunnel.name);
     let profile = profile(gateway, tunnel, settings);
-    let issued =
-        Issuer { authority, now, mint }.bundle(observed.bundle(&tunnel.name), &profile, &BTreeSet::new())?;
+    let trust = authority.trust();
+    let signs = Issuer { authority: &authority.signing, trust: &trust, now, mint };
+    let issued = signs.bundle(observed.bundle(&tunnel.name), &profile, &BTreeSet::new())?;
     let note = issued.reason.map(|reason| format!("connector's bundle {name} issued: {reason}"));
     Ok(Bundle {
         name,

@@ -3,28 +3,32 @@
 use std::sync::Arc;
 
 use portcullis_api::condition::Reason;
-use portcullis_pki::{Authority, AuthorityProfile, Mint, NameConstraints, issue_authority};
-use time::{Duration, OffsetDateTime};
+use portcullis_pki::Mint;
+use time::OffsetDateTime;
 
 use super::Trouble;
 use crate::gateway::observe::Observed;
-use crate::gateway::plan::Error;
+use crate::gateway::plan::{Error, rotation};
 use crate::gateway::validate::Accepted;
 use crate::names;
-use crate::world::Content;
-
-/// How long an authority lives. Its leaves are renewed long before; its own rotation has phases of its own.
-const LIFETIME: Duration = Duration::days(3650);
+use crate::world::{Content, Roots};
 
 /// The authority, and whether its Secret must be written.
-pub(super) enum Signer {
-    Kept(Arc<Authority>),
-    New(Arc<Authority>, String),
+#[derive(Debug)]
+pub enum Signer {
+    /// It stays as it is.
+    Kept(Arc<Roots>),
+    /// It is written; why, in words for the log.
+    New(Arc<Roots>, String),
+    /// There is none that may sign.
     Lost(Trouble),
 }
 
 /// The authority that signs, or why there is none.
-pub(super) fn signer(
+///
+/// # Errors
+/// Where a first one cannot be issued.
+pub fn signer(
     accepted: &Accepted,
     observed: &Observed,
     recorded: Option<&str>,
@@ -35,11 +39,11 @@ pub(super) fn signer(
     let secret = names::authority_secret(gateway);
     let found = match observed.stored_authority(gateway) {
         Some(Content::Authority(Ok(authority))) => match recorded {
-            Some(recorded) if recorded != authority.facts.fingerprint => Err((
+            Some(recorded) if !authority.knows(recorded) => Err((
                 Reason::AuthorityUnusable,
                 format!(
                     "Secret {secret} holds another authority ({}) than the one that signed what is in use ({recorded})",
-                    authority.facts.fingerprint
+                    authority.signing.facts.fingerprint
                 ),
             )),
             _ => Ok(authority.clone()),
@@ -48,12 +52,7 @@ pub(super) fn signer(
             Err((Reason::AuthorityUnusable, format!("Secret {secret} cannot be used: {unusable}")))
         }
         _ if recorded.is_none() && has_no_leaves(accepted, observed) => {
-            let profile = AuthorityProfile {
-                common_name: format!("portcullis {}", accepted.key),
-                lifetime: LIFETIME,
-                name_constraints: NameConstraints::default(),
-            };
-            let authority = issue_authority(&profile, 1, now, mint)?;
+            let authority = rotation::first(accepted, now, mint)?;
             return Ok(Signer::New(Arc::new(authority), format!("authority {secret} created")));
         }
         _ => Err((Reason::AuthorityMissing, format!("Secret {secret} is gone"))),
@@ -61,7 +60,7 @@ pub(super) fn signer(
     Ok(match found {
         Ok(authority) => Signer::Kept(authority),
         Err((reason, found)) => match &observed.remembered_authority {
-            Some(authority) if recorded.is_none_or(|recorded| recorded == authority.facts.fingerprint) => {
+            Some(authority) if recorded.is_none_or(|recorded| authority.knows(recorded)) => {
                 Signer::New(authority.clone(), format!("{found}; restored from memory"))
             }
             _ => Signer::Lost(Trouble {

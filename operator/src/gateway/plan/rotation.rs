@@ -1,0 +1,348 @@
+//! When an authority goes a step further on its way from one generation to the next. Pure: what there is, what replicas
+//! have said and the time are arguments. Each step is one write of the authority's Secret; everything else that a phase
+//! writes follows from it, so that whoever comes after a crash goes on from there. See docs/adr/0014-rotation.md.
+//!
+//! ```text
+//! Stable ─► Publishing ─► Issuing ─► Retiring ─► Stable
+//!   ▲            │           ▲│          │
+//!   └─ rollback ─┘           └┴ rollback ┘     an emergency leads from anywhere to Issuing, with one generation
+//! ```
+
+use std::sync::Arc;
+
+use portcullis_api::{GatewayStatus, RotationPhase};
+use portcullis_pki::{Authority, AuthorityFacts, AuthorityProfile, Mint, NameConstraints, issue_authority};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::certificates::Certificates;
+use super::{Error, Published};
+use crate::gateway::observe::Observed;
+use crate::gateway::status::replicas::Replicas;
+use crate::gateway::validate::{Accepted, Rotation};
+use crate::tunnel::plan::certificate::LIFETIME as CONNECTOR_LIFETIME;
+use crate::world::{Content, Key, Roots};
+
+/// The next state of an authority, and why it comes, in words for the log.
+pub type Step = (Roots, String);
+
+/// A first generation.
+///
+/// # Errors
+/// Where it cannot be issued.
+pub fn first(accepted: &Accepted, now: OffsetDateTime, mint: &dyn Mint) -> Result<Roots, Error> {
+    let asked = [
+        accepted.rotation.rotate.as_ref(),
+        accepted.rotation.emergency.as_ref(),
+        accepted.rotation.rollback.as_ref(),
+    ];
+    // What an annotation asked for before there was anything is as good as done.
+    let done = asked.into_iter().flatten().cloned().collect();
+    Ok(Roots::first(generation(accepted, 1, now, mint)?, done))
+}
+
+/// What somebody has asked for, or age does. None: nothing new.
+///
+/// # Errors
+/// Where a generation cannot be issued.
+pub fn asked(
+    accepted: &Accepted,
+    observed: &Observed,
+    status: Option<&GatewayStatus>,
+    roots: &Roots,
+    now: OffsetDateTime,
+    mint: &dyn Mint,
+) -> Result<Option<Step>, Error> {
+    let policy = &accepted.rotation;
+    let is_new = |what: &&String| !roots.course.done.contains(what);
+    if let Some(what) = policy.emergency.as_ref().filter(is_new) {
+        let mut next = replaced(accepted, roots, now, mint)?;
+        next.course.did(what.clone());
+        return Ok(Some((next, format!("the authority is replaced at once ({what})"))));
+    }
+    if roots.signing.facts.not_after <= now {
+        let next = replaced(accepted, roots, now, mint)?;
+        return Ok(Some((next, "the authority has ended; another takes its place".to_owned())));
+    }
+    if let Some(what) = policy.rollback.as_ref().filter(is_new) {
+        let (mut next, said) = rolled_back(observed, status, roots, now);
+        next.course.did(what.clone());
+        return Ok(Some((next, format!("{said} ({what})"))));
+    }
+    if let (RotationPhase::Publishing, Some(other)) = (roots.course.phase, &roots.other)
+        && status
+            .and_then(|status| status.ca.as_ref())
+            .is_some_and(|ca| ca.fingerprint == other.facts.fingerprint)
+    {
+        // A backup from before the last steps: the old one may be believed by nobody any more.
+        let mut next = roots.clone();
+        next.swap();
+        enter(&mut next, RotationPhase::Issuing, now);
+        next.course.until = Some(last_end(observed, status, roots, now));
+        return Ok(Some((
+            next,
+            "the authority's Secret is behind what it signed; what signed last signs on".to_owned(),
+        )));
+    }
+    if roots.course.phase != RotationPhase::Stable {
+        return Ok(None);
+    }
+    let wish = policy.rotate.as_ref().filter(is_new);
+    let why = match wish {
+        Some(what) => what.clone(),
+        None if age_due(roots, policy) <= now => "it has two thirds of its life behind it".to_owned(),
+        None => return Ok(None),
+    };
+    let mut next = roots.clone();
+    let newest = roots.course.newest + 1;
+    next.other = Some(Arc::new(generation(accepted, newest, now, mint)?));
+    next.course.newest = newest;
+    enter(&mut next, RotationPhase::Publishing, now);
+    if let Some(what) = wish {
+        next.course.did(what.clone());
+    }
+    Ok(Some((next, format!("generation {newest} of the authority is published: {why}"))))
+}
+
+/// The next phase, where everything that this one wants is proved: `waits_for` says what is not.
+pub fn proved(
+    accepted: &Accepted,
+    observed: &Observed,
+    status: Option<&GatewayStatus>,
+    roots: &Roots,
+    waits_for: Option<&str>,
+    now: OffsetDateTime,
+) -> Option<Step> {
+    if roots.course.phase == RotationPhase::Stable || waits_for.is_some() {
+        return None;
+    }
+    let mut next = roots.clone();
+    let generation = |roots: &Roots| roots.signing.generation;
+    match roots.course.phase {
+        RotationPhase::Stable => None,
+        RotationPhase::Publishing if roots.course.published.is_none() => {
+            next.course.published = Some(whole(now));
+            let said = "the next generation of the authority is known to every replica and bundle";
+            if ends(&next, &accepted.rotation).is_some_and(|end| end <= now) {
+                return proved(accepted, observed, status, &next, None, now);
+            }
+            Some((next, said.to_owned()))
+        }
+        RotationPhase::Publishing => {
+            ends(roots, &accepted.rotation).filter(|end| *end <= now)?;
+            next.swap();
+            enter(&mut next, RotationPhase::Issuing, now);
+            next.course.until = Some(last_end(observed, status, roots, now));
+            let said = format!("generation {} of the authority signs everything anew", generation(&next));
+            Some((next, said))
+        }
+        RotationPhase::Issuing if roots.other.is_some() => {
+            let until = roots.course.until;
+            enter(&mut next, RotationPhase::Retiring, now);
+            next.course.until = until;
+            Some((next, "everything is signed anew; the other generation is trusted on".to_owned()))
+        }
+        RotationPhase::Issuing | RotationPhase::Retiring => {
+            ends(roots, &accepted.rotation).is_none_or(|end| end <= now).then_some(())?;
+            next.retire_other(now);
+            enter(&mut next, RotationPhase::Stable, now);
+            let said = format!("generation {} of the authority is the only one", generation(&next));
+            Some((next, said))
+        }
+    }
+}
+
+/// What a phase waits for beside time, in words: Secrets that are to be written, connectors' bundles, replicas.
+pub fn waits_for(
+    accepted: &Accepted,
+    observed: &Observed,
+    certificates: &Certificates,
+    published: Option<&Published>,
+) -> Option<String> {
+    let roots = certificates.roots.as_ref().filter(|it| it.course.phase != RotationPhase::Stable)?;
+    let unwritten = certificates.unsettled().map(|secret| format!("Secret {secret} is to be written"));
+    unwritten.or_else(|| stands_in_the_way(accepted, observed, roots, published))
+}
+
+/// What is not as it should be of that which others bring about.
+pub fn stands_in_the_way(
+    accepted: &Accepted,
+    observed: &Observed,
+    roots: &Roots,
+    published: Option<&Published>,
+) -> Option<String> {
+    let trust = roots.trust();
+    let mut connectors = observed.connectors.iter();
+    let behind = connectors.find(|(_, bundle)| match &bundle.content {
+        Content::Bundle(bundle) => {
+            let signed_by = bundle.leaf.as_ref().ok().map(|leaf| leaf.issuer_key_id.as_str());
+            bundle.ca != trust || signed_by != Some(roots.signing.facts.key_id.as_str())
+        }
+        _ => false,
+    });
+    let behind = behind.map(|(tunnel, _): (&Key, _)| format!("the bundle of Tunnel {tunnel}'s connector"));
+    behind.or_else(|| Replicas::count(observed, published).behind(accepted.replicas))
+}
+
+/// When a phase ends by time alone, once nothing stands in its way: None where that has not begun to count, or nothing
+/// but proof is needed.
+pub fn ends(roots: &Roots, policy: &Rotation) -> Option<OffsetDateTime> {
+    let course = &roots.course;
+    match course.phase {
+        RotationPhase::Stable | RotationPhase::Issuing => None,
+        RotationPhase::Publishing => {
+            let end = course.published? + policy.publish_for;
+            // Whoever signs until then must not end meanwhile: half of what is left of it is spent at most.
+            let since = course.since?;
+            Some(end.min(since + (roots.signing.facts.not_after - since) / 2))
+        }
+        RotationPhase::Retiring => {
+            let bound = policy.retire_after.and_then(|bound| Some(course.since? + bound));
+            match (course.until, bound) {
+                (Some(until), Some(bound)) => Some(until.min(bound)),
+                (one, other) => one.or(other),
+            }
+        }
+    }
+}
+
+/// When something is to be looked at again because of time.
+pub fn due(roots: &Roots, policy: &Rotation) -> Option<OffsetDateTime> {
+    match roots.course.phase {
+        RotationPhase::Stable => Some(age_due(roots, policy)),
+        _ => ends(roots, policy),
+    }
+}
+
+/// When two thirds of its life are over, or of the life that it may have; not while it rests after a rollback.
+fn age_due(roots: &Roots, policy: &Rotation) -> OffsetDateTime {
+    let facts = &roots.signing.facts;
+    let life = (facts.not_after - facts.not_before).min(policy.lifetime);
+    let due = facts.not_before + life * 2 / 3;
+    roots.course.rests.map_or(due, |rests| due.max(rests))
+}
+
+/// One generation signs and is trusted, from now on: the next one where it is known already.
+fn replaced(
+    accepted: &Accepted,
+    roots: &Roots,
+    now: OffsetDateTime,
+    mint: &dyn Mint,
+) -> Result<Roots, Error> {
+    let mut next = roots.clone();
+    match roots.course.phase {
+        RotationPhase::Stable => {
+            let newest = roots.course.newest + 1;
+            next.other = Some(Arc::new(generation(accepted, newest, now, mint)?));
+            next.course.newest = newest;
+            next.swap();
+        }
+        RotationPhase::Publishing => next.swap(),
+        // What signs has not been what is to go for long.
+        RotationPhase::Issuing | RotationPhase::Retiring => {}
+    }
+    next.drop_other();
+    next.course.retired.clear();
+    enter(&mut next, RotationPhase::Issuing, now);
+    Ok(next)
+}
+
+fn rolled_back(
+    observed: &Observed,
+    status: Option<&GatewayStatus>,
+    roots: &Roots,
+    now: OffsetDateTime,
+) -> (Roots, String) {
+    let mut next = roots.clone();
+    if roots.other.is_none() {
+        return (next, "there is no rotation to roll back".to_owned());
+    }
+    let said = if roots.course.phase == RotationPhase::Publishing {
+        next.drop_other();
+        enter(&mut next, RotationPhase::Stable, now);
+        "the next generation of the authority is taken back before it has signed anything".to_owned()
+    } else {
+        next.swap();
+        enter(&mut next, RotationPhase::Issuing, now);
+        next.course.until = Some(last_end(observed, status, roots, now));
+        format!("generation {} of the authority signs again", next.signing.generation)
+    };
+    // Age would begin the next rotation at once.
+    let left = next.signing.facts.not_after - now;
+    next.course.rests = Some(whole(now + left / 4));
+    (next, said)
+}
+
+fn enter(roots: &mut Roots, phase: RotationPhase, now: OffsetDateTime) {
+    roots.course.phase = phase;
+    roots.course.signing = roots.signing.generation;
+    roots.course.since = Some(whole(now));
+    (roots.course.published, roots.course.until) = (None, None);
+}
+
+/// When the last certificate ends that the generation which signs now has signed for callers.
+fn last_end(
+    observed: &Observed,
+    status: Option<&GatewayStatus>,
+    roots: &Roots,
+    now: OffsetDateTime,
+) -> OffsetDateTime {
+    let revoked = |serial: &str| {
+        status.is_some_and(|status| status.revocations.iter().any(|revoked| revoked.serial == *serial))
+    };
+    let known = status.into_iter().flat_map(|status| &status.clients);
+    let known = known.flat_map(|client| std::iter::once(&client.certificate).chain(&client.superseded));
+    let known = known.filter(|it| !revoked(&it.serial));
+    let known = known.filter_map(|it| OffsetDateTime::parse(&it.not_after, &Rfc3339).ok());
+    let children = observed.children.values().chain(observed.connectors.values());
+    let bundles = children.filter_map(|child| match &child.content {
+        Content::Bundle(bundle) => bundle.leaf.as_ref().ok().map(|leaf| leaf.not_after),
+        _ => None,
+    });
+    // A connector's may be issued at this very moment.
+    let connectors = (!observed.connectors.is_empty()).then(|| now + CONNECTOR_LIFETIME);
+    let last = known.chain(bundles).chain(connectors).max().unwrap_or(now);
+    whole(last).min(roots.signing.facts.not_after)
+}
+
+fn generation(
+    accepted: &Accepted,
+    number: u32,
+    now: OffsetDateTime,
+    mint: &dyn Mint,
+) -> Result<Authority, Error> {
+    let profile = AuthorityProfile {
+        common_name: format!("portcullis {}", accepted.key),
+        lifetime: accepted.rotation.lifetime,
+        name_constraints: NameConstraints::default(),
+    };
+    Ok(issue_authority(&profile, number, now, mint)?)
+}
+
+/// As the Secret keeps it.
+fn whole(at: OffsetDateTime) -> OffsetDateTime {
+    at.replace_nanosecond(0).unwrap_or(at)
+}
+
+/// Whether this clock is behind the one that something was issued by: what that was. Certificates begin five minutes before
+/// they are issued, so that clocks may differ by as much.
+pub fn ahead(
+    roots: &AuthorityFacts,
+    observed: &Observed,
+    now: OffsetDateTime,
+) -> Option<(String, OffsetDateTime)> {
+    let of_authority = std::iter::once(("the authority".to_owned(), roots.not_before));
+    let leaves = observed.children.values().filter_map(|child| {
+        let leaf = match &child.content {
+            Content::Server(served) => served.server.as_ref(),
+            Content::Bundle(bundle) => bundle.leaf.as_ref(),
+            _ => return None,
+        };
+        Some((format!("Secret {}", child.name), leaf.ok()?.not_before))
+    });
+    let last = of_authority.chain(leaves).max_by_key(|(_, begins)| *begins)?;
+    (now < last.1).then_some(last)
+}
+
+#[cfg(test)]
+mod tests;
