@@ -24,9 +24,12 @@ pub(super) fn act(context: &Context, run: &TunnelRun) -> Result<(), Failure> {
         // Whoever came first has installed the same one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         log(run.log_format);
+        portcullis_trace::install("portcullis-connector").map_err(|error| failed(&error))?;
         let stop = shutdown::signal().map_err(|error| failed(&error))?;
         let settings = connector::Settings::read(&run, gateway).await.map_err(|error| failed(&error))?;
-        connector::run(settings, stop).await.map_err(|error| failed(&error))
+        let ran = connector::run(settings, stop).await.map_err(|error| failed(&error));
+        portcullis_trace::finish().await;
+        ran
     })
 }
 
