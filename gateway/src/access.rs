@@ -22,6 +22,8 @@ pub(crate) struct Access {
     host: String,
     path: String,
     version: Version,
+    /// The trace that it belongs to, where it does.
+    trace_id: Option<String>,
     began: Instant,
 }
 
@@ -41,17 +43,19 @@ impl Access {
             host: host(request.uri(), request.headers().get(header::HOST)),
             path: request.uri().path().to_owned(),
             version: request.version(),
+            trace_id: portcullis_trace::trace_id(request.headers()).map(str::to_owned),
             began,
         })
     }
 
     /// Logs it, once there is an answer's header.
     pub(crate) fn answered(self, peer: &dyn std::fmt::Display, route: RouteClass, status: StatusCode) {
-        let Self { id, method, host, path, version, began } = self;
+        let Self { id, method, host, path, version, trace_id, began } = self;
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(
             target: TARGET,
             id, %peer, %method, host, path, ?version, route = route.as_str(), status = status.as_u16(), took_ms,
+            trace_id,
             "request"
         );
     }

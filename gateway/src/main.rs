@@ -15,9 +15,14 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     logging::install(options.log_format);
     runtime().context("failed to start the runtime")?.block_on(async {
+        let traces = portcullis_trace::install("portcullis-gateway").context("failed to start")?;
         let signal = shutdown::signal().context("failed to listen for SIGTERM")?;
         let running = portcullis_gateway::start(options).await.context("failed to start the gateway")?;
+        if traces {
+            tracing::info!("requests are traced");
+        }
         running.run_until(signal).await;
+        portcullis_trace::finish().await;
         anyhow::Ok(())
     })
 }

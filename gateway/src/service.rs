@@ -30,6 +30,7 @@ pub(crate) async fn answer(
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let began = Instant::now();
+    let mut span = portcullis_trace::serve(&mut request, "gateway");
     let access = Access::of(&mut request, began);
     let in_flight = connection.begin();
     let dialect = Dialect::of(&request);
@@ -44,6 +45,8 @@ pub(crate) async fn answer(
     }
     response.body_mut().hold(in_flight);
     connection.shared.metrics.request(class, response.status(), began.elapsed());
+    span.set("portcullis.route", class.as_str());
+    span.answered(Some(response.status()));
     if let Some(access) = access {
         access.answered(&connection.peer(), class, response.status());
     }

@@ -68,6 +68,7 @@ pub async fn run(
             control_endpoint: format!("https://{endpoint}"),
             trust_domain: options.trust_domain.clone(),
             cluster_domain: options.cluster_domain.clone(),
+            traces: options.traces(),
         },
         clock: clock.clone(),
         mint: mint.clone(),

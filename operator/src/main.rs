@@ -31,6 +31,9 @@ async fn main() -> anyhow::Result<()> {
     // Fails only where one was installed before, which is as good.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
 
+    if portcullis_trace::install("portcullis-operator").context("failed to start")? {
+        tracing::info!("visits are traced");
+    }
     let stop = CancellationToken::new();
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let signalled = stop.clone();
@@ -41,5 +44,7 @@ async fn main() -> anyhow::Result<()> {
     let client = kube::Client::try_default()
         .await
         .context("failed to find the cluster: neither in a pod nor a kubeconfig")?;
-    portcullis_operator::run(client, options, Arc::new(SystemClock), stop).await
+    let ran = portcullis_operator::run(client, options, Arc::new(SystemClock), stop).await;
+    portcullis_trace::finish().await;
+    ran
 }

@@ -4,6 +4,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use clap::{Parser, ValueEnum};
 
+use crate::settings::Traces;
+
 /// The Portcullis operator: turns Gateways into secure front doors.
 #[derive(Clone, Debug, Parser)]
 #[command(version, about)]
@@ -57,6 +59,15 @@ pub struct Options {
     #[arg(long, env = "PORTCULLIS_WORKERS", default_value_t = 16)]
     pub workers: usize,
 
+    /// Where this operator, Gateways and connectors in this cluster send traces by OTLP, such as http://collector.monitoring:4317.
+    /// Without it, nothing is traced.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub trace_endpoint: Option<String>,
+
+    /// Which of the traces that begin here are kept, 0 to 1. Without it: all.
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG")]
+    pub trace_ratio: Option<String>,
+
     /// What is logged: a level, or directives such as info,portcullis_operator=debug.
     #[arg(long, env = "PORTCULLIS_LOG", default_value = "info")]
     pub log: String,
@@ -95,6 +106,12 @@ impl Options {
     /// Where this very operator's control channel can be dialled, as HOST:PORT.
     pub fn control_address(&self) -> String {
         self.control_address.as_deref().map_or_else(|| self.control_endpoint(), bracketed)
+    }
+
+    /// Where pods send traces to.
+    pub fn traces(&self) -> Option<Traces> {
+        let endpoint = self.trace_endpoint.clone().filter(|it| !it.is_empty())?;
+        Some(Traces { endpoint, ratio: self.trace_ratio.clone().filter(|it| !it.is_empty()) })
     }
 
     /// Where gateways find the operator, as HOST:PORT.

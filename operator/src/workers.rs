@@ -70,21 +70,25 @@ async fn visit_tunnel(ctx: &Context, key: &Key) {
 /// Whatever one object does to us, the others are visited.
 async fn guarded(
     ctx: &Context,
-    kind: &str,
+    kind: &'static str,
     key: &Key,
     visit: impl Future<Output = Result<Next, writer::Error>>,
 ) -> Next {
     let started = Instant::now();
+    let about = [("k8s.namespace.name", key.namespace.clone()), ("portcullis.name", key.name.clone())];
+    let mut span = portcullis_trace::work(kind, &about);
     let visited = AssertUnwindSafe(visit).catch_unwind().await;
     ctx.metrics.reconcile_seconds.observe(started.elapsed().as_secs_f64());
     match visited {
         Ok(Ok(next)) => next,
         Ok(Err(error)) => {
             ctx.metrics.count_error(error.reason());
+            span.failed(error.reason().as_str());
             tracing::warn!(kind, %key, error = chain(&error), "failed to report on an object");
             Next::Retry
         }
         Err(_) => {
+            span.failed("panic");
             tracing::error!(kind, %key, "a visit panicked: this is a defect of the operator");
             Next::Retry
         }

@@ -145,5 +145,7 @@ fn options(namespace: &str) -> Options {
         workers: 4,
         log: "info".to_owned(),
         log_format: LogFormat::Text,
+        trace_endpoint: None,
+        trace_ratio: None,
     }
 }

@@ -255,6 +255,7 @@ async fn no_value_is_without_effect() {
             put(&mut before, &format!("{}.enabled", parent.replace('/', ".")), true.into());
         }
         match path.as_str() {
+            "tracing.ratio" => put(&mut before, "tracing.endpoint", json!("http://collector:4317")),
             "rbac.accessReviews" => put(&mut before, "watchNamespaces", json!(["shop"])),
             oidc if oidc.starts_with("oidc.") => {
                 put(&mut before, "gateways", json!([{ "name": "door", "spec": { "oidc": {} } }]));

@@ -187,7 +187,7 @@ async fn a_gateway_behind_an_edge_is_set_up_as_the_page_says() {
     let page = page.at(&[("demo", &door.namespace), ("https://edge.example.com", &provider.issuer)]);
     let mut reader = Reader::new();
     reader.knows(&provider);
-    holds(&reader.types(&page).await, &["\"Edge\"", "X-Edge-Token"]);
+    holds(&reader.types(&page).await, &["\"Edge\"", "x-edge-token"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

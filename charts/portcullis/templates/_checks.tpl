@@ -22,6 +22,7 @@ What values.schema.json cannot say in words, or cannot see: what a text must loo
 {{- include "portcullis.must" (list (printf "imagePullSecrets[%d].name" $at) .name $name "the name of a Secret, such as registry") }}
 {{- end }}
 {{- include "portcullis.must" (list "logLevel" .Values.logLevel `^[A-Za-z0-9_:=,./-]+$` "a level such as info, or directives such as info,portcullis_operator=debug") }}
+{{- include "portcullis.must" (list "tracing.endpoint" .Values.tracing.endpoint `^(https?://[^\s/?#@]+:[0-9]+/?)?$` "where a collector takes OTLP by gRPC, such as http://collector.monitoring:4317") }}
 {{- include "portcullis.must" (list "trustDomain" .Values.trustDomain `^[a-z0-9.-]+$` "a name of a-z, 0-9, '-' and '.', such as cluster.local") }}
 {{- include "portcullis.must" (list "clusterDomain" .Values.clusterDomain $name "a DNS name, such as cluster.local") }}
 {{- include "portcullis.must" (list "serviceAccount.name" .Values.serviceAccount.name (printf "^$|%s" $name) "the name of a ServiceAccount, such as portcullis-operator") }}

@@ -31,14 +31,17 @@ pub(super) fn act(context: &Context, given: &Connector) -> Result<(), Failure> {
         let hang_up = signal(SignalKind::hangup()).map_err(|error| failed(&error))?;
         let (chosen, told, watched) = read(context, given).await?;
         log(chosen.log_format.unwrap_or(LogFormat::Text));
+        portcullis_trace::install("portcullis-connector").map_err(|error| failed(&error))?;
         let teller = if chosen.metrics_listen.is_some() { Teller::counting() } else { Teller::default() };
         let settings = Settings::read(told, teller.clone()).await.map_err(|error| failed(&error))?;
         let ports = Ports { health: chosen.health_listen, metrics: chosen.metrics_listen };
         let (anew, changes) = mpsc::channel(1);
-        tokio::select! {
+        let ran = tokio::select! {
             ended = connector::follow(settings, ports, changes, stop) => ended.map_err(|error| failed(&error)),
             never = reread(context, given, watched, hang_up, teller, anew) => match never {},
-        }
+        };
+        portcullis_trace::finish().await;
+        ran
     })
 }
 

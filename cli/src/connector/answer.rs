@@ -82,13 +82,16 @@ async fn forward(link: &Link, mut request: Request<Incoming>) -> Result<Response
         return raw::carry(link, &upstream, request).await;
     }
     let in_flight = link.begin(&request);
+    let mut span = portcullis_trace::serve(&mut request, "connector");
     let protocol = request.extensions_mut().remove::<Protocol>();
-    match protocol {
+    let answered = match protocol {
         Some(protocol) if request.method() == Method::CONNECT => {
             upgrade(&upstream, request, &protocol, in_flight).await
         }
         _ => exchange(&upstream, request, in_flight).await,
-    }
+    };
+    span.answered(answered.as_ref().ok().map(Response::status));
+    answered
 }
 
 async fn exchange(

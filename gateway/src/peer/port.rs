@@ -92,11 +92,14 @@ async fn talk(stream: TlsStream<TcpStream>, shared: Arc<Shared>) {
     let _ = cut.run_until_cancelled(http).await;
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     if request.uri().path() == HELD && !request.headers().contains_key(carried::TUNNEL) {
         return Ok(Response::new(tonic::body::Body::new(StreamBody::new(held(shared))).into()));
     }
-    Ok(forward(&shared, request).await.unwrap_or_else(|| {
+    let mut span = portcullis_trace::serve(&mut request, "peer");
+    let response = forward(&shared, request).await;
+    span.answered(response.as_ref().map(Response::status));
+    Ok(response.unwrap_or_else(|| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::BAD_GATEWAY;
         response.headers_mut().insert(carried::FAULT, carried::Fault::NotServed.header());

@@ -28,6 +28,11 @@ impl<'a> Maker<'a> {
         &self.owner.key().name
     }
 
+    /// The owner's namespace.
+    pub fn namespace(&self) -> &str {
+        &self.owner.key().namespace
+    }
+
     /// Labels of all that is the owner's.
     pub fn labels(&self) -> BTreeMap<String, String> {
         match self.owner {

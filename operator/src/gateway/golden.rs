@@ -74,6 +74,7 @@ pub(crate) fn settings() -> Settings {
         control_endpoint: "https://portcullis-operator.portcullis-system.svc:9443".to_owned(),
         trust_domain: "cluster.local".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
+        traces: None,
     }
 }
 

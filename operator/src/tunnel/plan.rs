@@ -64,7 +64,7 @@ pub fn plan(
                 let budget = disruption::budget(&maker, names::connector(maker.name()), selector)?;
                 wanted.push(Wanted::Object(Kind::PodDisruptionBudget, budget));
             }
-            let deployment = deployment::deployment(&maker, &connector)?;
+            let deployment = deployment::deployment(&maker, &connector, settings)?;
             wanted.push(Wanted::Object(Kind::Deployment, deployment));
         }
         Err(trouble) => plan.trouble = Some(trouble),

@@ -60,7 +60,10 @@ pub fn deployment(
 }
 
 fn template(maker: &Maker<'_>, accepted: &Accepted, pods: &Pods, settings: &Settings) -> PodTemplateSpec {
-    let mut containers = vec![container(accepted, pods, settings)];
+    let mut gateway = container(accepted, pods, settings);
+    let traced = settings.trace_variables("portcullis.gateway", maker.namespace(), maker.name());
+    gateway.env.get_or_insert_default().extend(traced);
+    let mut containers = vec![gateway];
     containers.extend(drivers::containers(pods));
     let mut volumes = volumes(maker);
     volumes.extend(roots::volumes(accepted));

@@ -11,12 +11,19 @@ use crate::children::pods::{matching, mount, one_by_one, pod_security, port, pro
 use crate::children::{Error, Maker};
 use crate::gateway::validate::pods::restricted;
 use crate::names;
+use crate::settings::Settings;
 
 /// What the connector's container is called.
 const CONTAINER: &str = "connector";
 
-pub(super) fn deployment(maker: &Maker<'_>, connector: &Connector) -> Result<Value, Error> {
+pub(super) fn deployment(
+    maker: &Maker<'_>,
+    connector: &Connector,
+    settings: &Settings,
+) -> Result<Value, Error> {
     let selector = names::connector_selector(maker.name());
+    let traced = settings.trace_variables("portcullis.tunnel", maker.namespace(), maker.name());
+    let container = Container { env: (!traced.is_empty()).then_some(traced), ..container(connector) };
     maker.finish(&Deployment {
         metadata: maker.metadata(names::connector(maker.name())),
         spec: Some(DeploymentSpec {
@@ -30,7 +37,7 @@ pub(super) fn deployment(maker: &Maker<'_>, connector: &Connector) -> Result<Val
                     enable_service_links: Some(false),
                     termination_grace_period_seconds: Some(40),
                     security_context: Some(pod_security()),
-                    containers: vec![container(connector)],
+                    containers: vec![container],
                     volumes: Some(vec![Volume {
                         name: "tls".to_owned(),
                         secret: Some(SecretVolumeSource {
