@@ -157,8 +157,8 @@ async fn a_tunnel_in_the_background_is_found_again_and_shown_until_it_is_stopped
         );
         let again = home.json(&listen).await;
         assert_eq!(again, first, "a second run finds it");
-        let listed = home.json(&["tunnel", "list"]).await;
-        assert_eq!(listed["items"][0]["process"]["pid"], json!(pid), "{listed}");
+        let shown = home.json(&["tunnel", "list"]).await;
+        assert_eq!(shown["items"][0]["process"]["pid"], json!(pid), "{shown}");
         let told = home.well(&["tunnel", "status"]).await;
         assert!(told.contains(&format!("process {pid} on this machine")) && told.contains(".log"), "{told}");
         let log = std::fs::read_to_string(first["log"].as_str().unwrap()).unwrap();

@@ -80,7 +80,7 @@ pub struct Add {
     #[arg(long, value_name = "PATH", conflicts_with = "from_kube")]
     pub bundle: Option<PathBuf>,
 
-    /// The first line of this file opens the bundle's file. Without it, the passphrase is asked for.
+    /// The first line of this file, or of - for standard input, opens the bundle's file. Without it, the passphrase is asked for.
     #[arg(long, value_name = "FILE", requires = "bundle")]
     pub passphrase_file: Option<PathBuf>,
 
@@ -129,7 +129,7 @@ pub struct Export {
     #[arg(long, value_enum, default_value_t = Form::Sealed)]
     pub form: Form,
 
-    /// The first line of this file becomes the passphrase. Without it, it is asked for.
+    /// The first line of this file, or of - for standard input, becomes the passphrase. Without it, it is asked for.
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
 

@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 
 use crate::home::{Home, Told, read};
 
@@ -64,9 +66,65 @@ fn what_opens_the_bundle_is_no_argument_and_another_one_each_time() {
     add(&home);
     add(&home);
     let calls = read(&home.path("calls"));
-    let export = "-T -- me@far portcullis --quiet gateway export - --passphrase-file /dev/stdin";
+    let export = "-T -- me@far portcullis --quiet gateway export - --passphrase-file -";
     assert_eq!(calls.lines().collect::<Vec<_>>(), [export, export]);
     let handed = read(&home.path("handed"));
     let passphrases: Vec<_> = handed.lines().collect();
     assert!(passphrases.len() == 2 && passphrases[0].len() == 64 && passphrases[0] != passphrases[1]);
+}
+
+/// Makes a key pair in a file.
+fn key(path: &Path) {
+    let arguments = ["-q", "-t", "ed25519", "-N", "", "-f"];
+    assert!(Command::new("ssh-keygen").args(arguments).arg(path).status().unwrap().success());
+}
+
+#[test]
+fn through_a_real_sshd_the_gateway_of_another_home_is_taken_in() {
+    let (home, far) = (Home::new(), Home::new());
+    far.stored("shop", r#"{"endpoint":"https://127.0.0.1:1","mode":"MutualTLS"}"#);
+    far.put("config/portcullis/active_gateway", "shop\n");
+    let there = Path::new(env!("CARGO_BIN_EXE_portcullis")).parent().unwrap().display().to_string();
+    let at = |name: &str| home.path(name).display().to_string();
+    for name in ["host", "user", "other"] {
+        key(&home.path(name));
+    }
+    // Of the user who runs the tests, without a port: ssh talks to it by a pipe.
+    let server = format!(
+        "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nSetEnv XDG_CONFIG_HOME={} PATH={there}:/usr/bin:/bin\n",
+        at("host"),
+        at("user.pub"),
+        far.path("config").display()
+    );
+    let server = home.put("sshd_config", &server);
+    let sshd = "/usr/sbin/sshd";
+    assert!(Path::new(sshd).exists(), "apt-get install --no-install-recommends openssh-server");
+    // Where it runs as root, it wants this folder, which Debian makes at the start of the machine.
+    drop(fs::create_dir_all("/run/sshd"));
+    let client = |known: &str| {
+        home.put("known_hosts", &format!("far {}", read(&home.path(known))));
+        let text = format!(
+            "Host far\n  ProxyCommand {sshd} -i -e -f {}\n  IdentityFile {}\n  IdentitiesOnly yes\n  BatchMode yes\n  StrictHostKeyChecking yes\n  UserKnownHostsFile {}\n  LogLevel ERROR\n",
+            server.display(),
+            at("user"),
+            at("known_hosts")
+        );
+        let config = home.put("ssh_config", &text);
+        let script = format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", config.display());
+        let ssh = home.put("bin/ssh", &script);
+        fs::set_permissions(ssh, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = home.command(&["gateway", "add", "--remote", "far"]);
+        command.env("PATH", format!("{}:/usr/bin:/bin", home.path("bin").display()));
+        Told::of(&command.output().unwrap())
+    };
+    let told = client("host.pub");
+    assert!(told.err.contains("far knows the gateway shop"), "{told:?}");
+    assert!(
+        told.code == Some(5) && told.err.contains("https://127.0.0.1:1"),
+        "it is tried from here: {told:?}"
+    );
+    // Whom to believe stays ssh's affair.
+    let told = client("other.pub");
+    assert!(told.code == Some(5) && told.err.contains("failed to reach far by ssh"), "{told:?}");
+    assert!(!home.config("gateways/shop").exists());
 }

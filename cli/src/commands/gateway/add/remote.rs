@@ -22,7 +22,7 @@ pub(super) async fn read(context: &Context, add: &Add, remote: &Remote) -> Resul
     let step = context.say.step(format!("asking {remote} by ssh"));
     // For this once: what is sealed with it is opened here at once.
     let passphrase = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-    let export = "portcullis --quiet gateway export - --passphrase-file /dev/stdin";
+    let export = "portcullis --quiet gateway export - --passphrase-file -";
     let ended = match remote.run(export, format!("{passphrase}\n").as_bytes()).await? {
         Ok(sealed) => {
             let portable = portable::open(&sealed, passphrase)?;
