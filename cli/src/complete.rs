@@ -3,6 +3,7 @@
 use clap_complete::CompletionCandidate;
 
 use crate::accounts::Accounts;
+use crate::background::Unit;
 use crate::store::Store;
 
 /// Names of stored gateways, with where they are.
@@ -13,6 +14,12 @@ pub fn gateways() -> Vec<CompletionCandidate> {
         CompletionCandidate::new(entry.name.as_str()).help(help)
     });
     shown.collect()
+}
+
+/// Tunnels that are installed as services.
+pub fn services() -> Vec<CompletionCandidate> {
+    let units = Unit::all().unwrap_or_default();
+    units.iter().map(|unit| CompletionCandidate::new(unit.key().to_owned())).collect()
 }
 
 /// Who could be switched to, at which gateway.

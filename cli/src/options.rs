@@ -19,6 +19,7 @@ use http::Uri;
 use crate::gateways::Asked;
 use crate::say::Manners;
 
+pub use crate::remote::Remote;
 pub use auth::{Auth, Explain, Login, Logout, Switch};
 pub use connector::{Connector, LogFormat};
 pub use connector_file::{ConnectorFile, Offers};
@@ -28,7 +29,8 @@ pub use kube::Kube;
 pub use project::{Project, ProjectSwitch};
 pub use revoke::Revoke;
 pub use tunnel::{
-    Delete, Doctor, InProject, List, Listen, Named, Names, Protocol, Status, Tunnel, Update, Visitors,
+    Delete, Doctor, InProject, List, Listen, Named, Names, Protocol, Service, ServiceNamed, Status, Tunnel,
+    Update, Visitors, Wanting,
 };
 
 /// Reach the gateways of Portcullis, and put services behind them.

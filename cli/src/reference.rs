@@ -134,7 +134,12 @@ mod tests {
             for sub in command.get_subcommands().filter(|it| !it.is_hide_set() && it.get_name() != "help") {
                 let name = format!("{above} {}", sub.get_name());
                 assert!(page.contains(&format!("# `{name}")), "{name}");
-                for long in sub.get_arguments().filter_map(Arg::get_long).filter(|it| *it != "version") {
+                for long in sub
+                    .get_arguments()
+                    .filter(|it| !it.is_hide_set())
+                    .filter_map(Arg::get_long)
+                    .filter(|it| *it != "version")
+                {
                     assert!(long == "help" || page.contains(&format!("--{long}")), "{name} --{long}");
                 }
                 visit(sub, &name, page);

@@ -45,6 +45,11 @@ impl Say {
         self.manners.timeout.unwrap_or(TIMEOUT)
     }
 
+    /// The same, for what takes longer where nothing is said.
+    pub fn timeout_or(&self, otherwise: Duration) -> Duration {
+        self.manners.timeout.unwrap_or(otherwise)
+    }
+
     /// How results are printed.
     pub fn output(&self) -> &Output {
         &self.manners.output

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "command/background.rs"]
+mod background;
 #[path = "command/disk.rs"]
 mod disk;
 #[path = "command/exported.rs"]
@@ -10,5 +12,7 @@ mod exported;
 mod home;
 #[path = "command/manners.rs"]
 mod manners;
+#[path = "command/remote.rs"]
+mod remote;
 #[path = "command/terminal.rs"]
 mod terminal;

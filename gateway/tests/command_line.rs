@@ -184,6 +184,29 @@ async fn through_an_edge_calls_go_in_a_websocket_that_the_token_opens() {
     assert_eq!(info.mode, "Edge");
 }
 
+#[tokio::test]
+async fn an_edge_may_take_its_token_as_a_bearer_token_though_the_gateway_believes_another_issuer_too() {
+    let (signer, other, echo) = (Signer::ec("a"), Signer::ec("b"), Backend::echo().await);
+    let (edge_s, provider) = (Idp::new(&signer).await, Idp::new(&other).await);
+    let door = crate::tokens::door(&provider, &echo, |plan| {
+        plan.snapshot.edge = Some(edge_s.edge());
+        plan.snapshot.edge.as_mut().unwrap().cookie_name = "edge_session".to_owned();
+    })
+    .await;
+    until_believed(&door, &other.token(&provider.claims("bob", &["door-user"], "portcullis:all"))).await;
+    let token = signer.token(&edge_s.claims("alice", &["door-user"], "portcullis:all"));
+    let mut gateway = gateway(&door, "https", store::Mode::Edge);
+    let Ok(Discovered::Says(config)) = discover(&gateway, &access(ca(&door), Arc::new(Anonymous))).await
+    else {
+        panic!("nothing was said");
+    };
+    (gateway.metadata.edge, gateway.metadata.oidc) = (config.edge, config.oidc);
+    assert_eq!(gateway.metadata.edge.as_ref().unwrap().cookie, "edge_session");
+    let with = access(ca(&door), edge(&token));
+    eventually("the edge's token is believed", || async { user(&gateway, &with).await.is_ok() }).await;
+    assert_eq!(user(&gateway, &with).await, Ok(some("alice", "edge-token")));
+}
+
 /// Its token is not taken, and can be renewed once.
 #[derive(Debug)]
 struct Renewable {

@@ -397,18 +397,30 @@ async fn one_becomes_somebody_else_and_comes_back_without_logging_in_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_logs_in_at_an_edge_on_its_own_page_and_the_command_goes_through_it() {
+    through_an_edge(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_logs_in_at_an_edge_though_the_gateway_believes_a_provider_too() {
+    through_an_edge(true).await;
+}
+
+async fn through_an_edge(believes_a_provider_too: bool) {
     let provider = Provider::oidc_provider().await;
     let door = Door::site().await;
     Provider::bring_roots(&door).await;
     let registration = Registration::with(&provider, 3600).await;
     let mut access = provider.edge_access(&registration.client);
     access["trustedProxies"] = json!([format!("{BRIDGE}/32")]);
-    let spec = json!({
+    let mut spec = json!({
         "replicas": 1,
         "access": access,
         "pki": { "server": { "dnsNames": [HOST] } },
         "backends": [{ "name": "httpbin", "match": { "pathPrefix": "/" }, "service": { "name": "httpbin", "port": 80 } }],
     });
+    if believes_a_provider_too {
+        spec["oidc"] = provider.oidc(true);
+    }
     door.apply(&spec.to_string()).await;
     door.until_ready().await;
     until(&door.client, &door.namespace, "door", is("OIDCDiscovered", "True", "Discovered")).await;
@@ -419,7 +431,8 @@ async fn a_person_logs_in_at_an_edge_on_its_own_page_and_the_command_goes_throug
     let bundle = roots().parent().unwrap().to_owned();
     cli.know(GATEWAY, &json!({ "endpoint": format!("https://{HOST}"), "mode": "Edge" }), &bundle);
 
-    let mut login = cli.start(&["gateway", "login"]);
+    let arguments = ["gateway", "login", "--edge"];
+    let mut login = cli.start(&arguments[..if believes_a_provider_too { 3 } else { 2 }]);
     let url = login.opened().await;
     assert!(url.starts_with(&format!("https://{HOST}/auth/connect?")), "{url}");
     let compared = login.says("must show this code too").await;

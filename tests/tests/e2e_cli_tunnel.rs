@@ -137,6 +137,49 @@ async fn two_commands_lead_from_a_machine_that_knows_nothing_to_a_url_that_answe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_in_the_background_is_found_again_and_shown_until_it_is_stopped() {
+    let door = Door::ready(SPEC).await;
+    let home = Home::new();
+    home.well(&["gateway", "add", "--from-kube", &format!("{}/door", door.namespace)]).await;
+    let (_httpbin, port) = service().await;
+    let endpoint = port.to_string();
+    let listen =
+        ["tunnel", "listen", "--detach", "--endpoint", &endpoint, "--public", "--label", "web", "-o", "json"];
+    let first = home.json(&listen).await;
+    let pid = first["pid"].as_u64().unwrap();
+    // Whatever this test comes to, nothing of it lives on.
+    let stop = || std::process::Command::new("kill").arg(pid.to_string()).status().unwrap().success();
+    let looked = async {
+        assert_eq!(first["url"], "https://web.t.example.com", "{first}");
+        assert_eq!(
+            code(&door, &door.bundle("laptop").await, "web.t.example.com", "/status/204").await,
+            "204"
+        );
+        let again = home.json(&listen).await;
+        assert_eq!(again, first, "a second run finds it");
+        let shown = home.json(&["tunnel", "list"]).await;
+        assert_eq!(shown["items"][0]["process"]["pid"], json!(pid), "{shown}");
+        let told = home.well(&["tunnel", "status"]).await;
+        assert!(told.contains(&format!("process {pid} on this machine")) && told.contains(".log"), "{told}");
+        let log = std::fs::read_to_string(first["log"].as_str().unwrap()).unwrap();
+        assert!(log.contains("https://web.t.example.com"), "{log}");
+    };
+    let looked = std::panic::AssertUnwindSafe(looked);
+    let outcome = futures::FutureExt::catch_unwind(looked).await;
+    assert!(stop());
+    if let Err(why) = outcome {
+        std::panic::resume_unwind(why);
+    }
+    let name = first["name"].as_str().unwrap();
+    until(&door.client, &door.namespace, name, ["Ready", "False", "Disabled"]).await;
+    let began = Instant::now();
+    while home.json(&["tunnel", "list"]).await["items"][0].get("process").is_some() {
+        assert!(began.elapsed().as_secs() < 60, "the process has not ended");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_is_said_in_words_with_a_code_of_its_own() {
     let door = Door::ready(SPEC).await;
     let home = Home::new();

@@ -28,13 +28,15 @@ const PROVIDER_CONTROL: &str = "9444";
 pub(crate) struct Parts {
     keycloak: PathBuf,
     modules: [PathBuf; NODE_PROGRAMS.len()],
+    openshell: PathBuf,
 }
 
 impl Parts {
     /// Fetches and builds what is not in the cache.
     pub(crate) fn installed() -> Result<Self> {
         let [provider, browser] = NODE_PROGRAMS;
-        Ok(Self { keycloak: keycloak()?, modules: [node_modules(provider)?, node_modules(browser)?] })
+        let modules = [node_modules(provider)?, node_modules(browser)?];
+        Ok(Self { keycloak: keycloak()?, modules, openshell: python("openshell")? })
     }
 
     /// Starts both providers; says in which folder everything is that tests need. They answer some seconds later, and end
@@ -48,6 +50,8 @@ impl Parts {
         for (name, modules) in NODE_PROGRAMS.iter().zip(&self.modules) {
             place(name, modules, &folder)?;
         }
+        std::os::unix::fs::symlink(&self.openshell, folder.join("openshell"))
+            .with_context(|| format!("failed to lay out openshell in {}", folder.display()))?;
         let at = |name: &str| folder.join(name).display().to_string();
         let address = crate::cluster::ADDRESS;
         let keycloak = [
@@ -139,6 +143,23 @@ fn node_modules(program: &str) -> Result<PathBuf> {
         Ok(())
     })?;
     Ok(folder)
+}
+
+/// A Python that has what `requirements.txt` of this folder pins: here, since the cluster's network has no names of the world.
+fn python(program: &str) -> Result<PathBuf> {
+    let path = sources(program).join("requirements.txt");
+    let pins = fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
+    let name = format!("{program}-{}", cache::key([pins.as_slice()].into_iter()));
+    cache::built(&name, |folder| {
+        let step = say::step(format!("Python modules: {program} (once)"));
+        command::run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        // By the interpreter, not by a script of the environment: those know where it was made, and it is moved from there.
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"]);
+        command::run(pip.arg(&path))?;
+        step.done();
+        Ok(())
+    })
 }
 
 /// A program beside its modules, where Node looks for them.

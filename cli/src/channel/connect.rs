@@ -125,9 +125,8 @@ pub(crate) async fn said(gateway: &Resolved, access: &Access) -> Result<Said, Fa
             said.push((header::COOKIE, token.value(&format!("{cookie}="))?));
         }
     }
-    // Some edges want it so too. A gateway that believes another issuer's bearer tokens would deny it, though.
-    let ignored = edge.is_some() && gateway.metadata.oidc.is_none();
-    let edge_s = token.filter(|_| ignored || cookie.is_empty());
+    // Some edges take it from programs in this way alone. A gateway takes the two for one.
+    let edge_s = token.filter(|_| edge.is_some());
     if let Some(token) = bearer.or(edge_s) {
         said.push((header::AUTHORIZATION, token.value("Bearer ")?));
     }
@@ -151,5 +150,44 @@ impl tower::Service<Uri> for Connector {
     fn call(&mut self, _: Uri) -> Self::Future {
         let connector = self.clone();
         Box::pin(async move { connector.open().await.map(TokioIo::new) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Held;
+    use crate::gateways::Rule;
+    use crate::portable::Tokens;
+    use crate::store::{Bundle, Edge, Metadata, Oidc};
+    use std::time::Duration;
+
+    async fn shown(cookie: &str, tokens: Tokens) -> Vec<(HeaderName, String)> {
+        let metadata = Metadata {
+            mode: Mode::Edge,
+            oidc: Some(Oidc::default()),
+            edge: Some(Edge { cookie: cookie.to_owned(), ..Edge::default() }),
+            ..Metadata::default()
+        };
+        let endpoint = "https://door.example".parse().unwrap();
+        let gateway = Resolved { stored: None, endpoint, metadata, rule: Rule::Endpoint };
+        let access = Access::new(Bundle::default(), Arc::new(Held(tokens)), false, Duration::from_secs(1));
+        let said = said(&gateway, &access).await.unwrap();
+        said.into_iter().map(|(name, value)| (name, value.to_str().unwrap().to_owned())).collect()
+    }
+
+    #[tokio::test]
+    async fn an_edge_s_token_is_shown_as_every_edge_looks_for_it_unless_a_provider_s_takes_the_place() {
+        let (edge, oidc) = (Some(b"e".to_vec()), Some(br#"{"access_token":"p"}"#.to_vec()));
+        let bearer = |token: &str| (header::AUTHORIZATION, format!("Bearer {token}"));
+        let cookie = |text: &str| (header::COOKIE, text.to_owned());
+        let alone = Tokens { edge: edge.clone(), oidc: None };
+        assert_eq!(shown("s", alone.clone()).await, [cookie("s=e"), bearer("e")]);
+        assert_eq!(shown("", alone.clone()).await, [bearer("e")]);
+        assert_eq!(
+            shown(CLOUDFLARE_COOKIE, alone).await,
+            [(CLOUDFLARE_TOKEN, "e".to_owned()), cookie("CF_Authorization=e"), bearer("e")]
+        );
+        assert_eq!(shown("s", Tokens { edge, oidc }).await, [cookie("s=e"), bearer("p")]);
     }
 }

@@ -1,10 +1,12 @@
 //! `tunnel …`.
 
 mod delete;
+mod detach;
 mod doctor;
 mod list;
 mod listen;
 mod narrate;
+mod service;
 mod status;
 mod update;
 
@@ -22,6 +24,7 @@ pub(super) fn act(context: &Context, command: Tunnel) -> Result<(), Failure> {
         Tunnel::Status(status) => status::act(context, &status),
         Tunnel::Update(update) => update::act(context, update),
         Tunnel::Delete(delete) => delete::act(context, &delete),
+        Tunnel::Service { command } => service::act(context, command),
         Tunnel::Doctor(doctor) => doctor::act(context, &doctor),
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCandidates;
 use http::Uri;
 
+use super::Remote;
 use super::auth::{Login, Logout};
 use crate::complete;
 use crate::gateways::endpoint;
@@ -48,9 +49,10 @@ pub enum Gateway {
 
 /// A gateway that is to be known.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Add {
     /// Where it is, such as https://door.example.com.
-    #[arg(value_name = "URL", value_parser = endpoint, required_unless_present_any = ["from_kube", "bundle"])]
+    #[arg(value_name = "URL", value_parser = endpoint, required_unless_present_any = ["from_kube", "bundle", "local", "remote"])]
     pub url: Option<Uri>,
 
     /// What it is called here. Without it, as its host or its Gateway is called.
@@ -61,15 +63,24 @@ pub struct Add {
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object)]
     pub from_kube: Option<(Option<String>, String)>,
 
+    /// Take the only Gateway of the cluster that the kubeconfig of this machine names, or of --namespace there.
+    #[arg(long, conflicts_with_all = ["from_kube", "bundle", "remote"])]
+    pub local: bool,
+
+    /// Take what another machine knows, by the system's `ssh`: the active gateway of `portcullis` there, or else the only
+    /// Gateway that `kubectl` there finds. Nothing is written there, and nothing secret is an argument.
+    #[arg(long, value_name = "[USER@]HOST", conflicts_with_all = ["from_kube", "bundle"])]
+    pub remote: Option<Remote>,
+
     /// Whose bundle: a name of the Gateway's spec.clients. Without it, the only one's.
-    #[arg(long, value_name = "NAME", requires = "from_kube")]
+    #[arg(long, value_name = "NAME", conflicts_with = "bundle")]
     pub client: Option<String>,
 
     /// A folder with ca.crt, tls.crt and tls.key, or a file that `gateway export` has made.
     #[arg(long, value_name = "PATH", conflicts_with = "from_kube")]
     pub bundle: Option<PathBuf>,
 
-    /// The first line of this file opens the bundle's file. Without it, the passphrase is asked for.
+    /// The first line of this file, or of - for standard input, opens the bundle's file. Without it, the passphrase is asked for.
     #[arg(long, value_name = "FILE", requires = "bundle")]
     pub passphrase_file: Option<PathBuf>,
 
@@ -118,7 +129,7 @@ pub struct Export {
     #[arg(long, value_enum, default_value_t = Form::Sealed)]
     pub form: Form,
 
-    /// The first line of this file becomes the passphrase. Without it, it is asked for.
+    /// The first line of this file, or of - for standard input, becomes the passphrase. Without it, it is asked for.
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
 

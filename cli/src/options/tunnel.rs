@@ -1,6 +1,7 @@
 //! Arguments of `tunnel …`.
 
 use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::ArgValueCandidates;
 
 /// What to do with tunnels.
 #[derive(Debug, Subcommand)]
@@ -21,6 +22,12 @@ pub enum Tunnel {
     /// Remove a tunnel. Its names are free then.
     #[command(visible_alias = "rm")]
     Delete(Delete),
+    /// Tunnels that your systemd listens for, from login to logout.
+    Service {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: Service,
+    },
     /// Walk from here to the endpoint, hop by hop, and say which one is broken and what to do.
     Doctor(Doctor),
 }
@@ -89,9 +96,46 @@ pub struct Visitors {
     pub networks: Vec<String>,
 }
 
-/// What is to answer, and where.
+/// What is to answer, and where, and who waits for it.
 #[derive(Clone, Debug, Args)]
 pub struct Listen {
+    /// What is to answer, and where.
+    #[command(flatten)]
+    pub wanting: Wanting,
+    /// Listen in the background: return once the URL has answered, and say where the log is and how to stop it.
+    #[arg(long)]
+    pub detach: bool,
+    /// This is the process in the background.
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub detached: bool,
+}
+
+/// A tunnel that systemd listens for.
+#[derive(Debug, Subcommand)]
+pub enum Service {
+    /// Write a unit that listens for a tunnel while you are logged in, and start it.
+    ///
+    /// The arguments are those of `tunnel listen`. No secret is in the unit: what the gateway is shown stays in the
+    /// configuration directory. Where there is no systemd, what to run is said.
+    Install(Wanting),
+    /// Stop it, and remove the unit. The Tunnel itself stays.
+    Uninstall(ServiceNamed),
+    /// List those that are installed, and how they are.
+    #[command(visible_alias = "list")]
+    Status,
+}
+
+/// Which service.
+#[derive(Clone, Debug, Args)]
+pub struct ServiceNamed {
+    /// As `tunnel service status` has it. Without it, the only one that there is.
+    #[arg(value_name = "SERVICE", add = ArgValueCandidates::new(crate::complete::services))]
+    pub name: Option<String>,
+}
+
+/// What is to answer, and where.
+#[derive(Clone, Debug, Args)]
+pub struct Wanting {
     /// The service: a port of this machine, HOST:PORT, or a URL (http, https, h2c for gRPC without TLS, tcp).
     #[arg(short, long, value_name = "ENDPOINT")]
     pub endpoint: String,
@@ -110,6 +154,25 @@ pub struct Listen {
     /// In which project.
     #[command(flatten)]
     pub within: InProject,
+}
+
+impl Wanting {
+    /// The same, as a command line has it.
+    pub fn arguments(&self) -> Vec<String> {
+        let Self { endpoint, names, protocol, name, visitors, within } = self;
+        let mut arguments = vec![
+            format!("--endpoint={endpoint}"),
+            format!("--protocol={}", protocol.as_str().to_lowercase()),
+        ];
+        arguments.extend(names.label.iter().map(|label| format!("--label={label}")));
+        arguments.extend(names.hostnames.iter().map(|name| format!("--hostname={name}")));
+        arguments.extend(name.iter().map(|name| format!("--name={name}")));
+        arguments.extend(visitors.public.then(|| "--public".to_owned()));
+        arguments.extend(visitors.roles.iter().map(|role| format!("--allow-role={role}")));
+        arguments.extend(visitors.networks.iter().map(|network| format!("--allow-cidr={network}")));
+        arguments.extend(within.project.iter().map(|project| format!("--project={project}")));
+        arguments
+    }
 }
 
 /// Which tunnels.
@@ -168,4 +231,32 @@ pub struct Doctor {
     /// Which tunnel.
     #[command(flatten)]
     pub named: Named,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::options::{Command, Options};
+
+    fn wanting(arguments: &[String]) -> Wanting {
+        let all = ["portcullis", "tunnel", "listen"].map(str::to_owned);
+        let options = Options::parse_from(all.iter().chain(arguments));
+        let Command::Tunnel { command: Tunnel::Listen(listen) } = options.command else { panic!("another") };
+        listen.wanting
+    }
+
+    #[test]
+    fn what_is_wanted_is_read_back_from_its_command_line() {
+        for line in [
+            "-e 3000",
+            "-e tcp://db:5432 --protocol tls --hostname a.example --hostname b.example --name db --project shop",
+            "-e https://x --label web --allow-role admin --allow-role user --allow-cidr 10.0.0.0/8",
+            "-e 3000 --public",
+        ] {
+            let first = wanting(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(format!("{first:?}"), format!("{:?}", wanting(&first.arguments())), "{line}");
+        }
+    }
 }

@@ -2,7 +2,10 @@
 
 use portcullis_contract::gateway::{Tunnel, VisitorAuth};
 use serde::Serialize;
+use std::path::PathBuf;
 
+use crate::background::Process;
+use crate::gateways::Resolved;
 use crate::say::{Column, Row};
 
 /// A tunnel, for programs.
@@ -27,6 +30,16 @@ pub(crate) struct Shown {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) created_by: String,
     pub(crate) conditions: Vec<Condition>,
+    /// The process on this machine that listens for it in the background.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) process: Option<Local>,
+}
+
+/// A process on this machine.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Local {
+    pub(crate) pid: u32,
+    pub(crate) log: PathBuf,
 }
 
 /// Something that is proved of it, or is not.
@@ -68,11 +81,22 @@ impl From<Tunnel> for Shown {
             connections: tunnel.connected,
             created_by: tunnel.created_by,
             conditions,
+            process: None,
         }
     }
 }
 
 impl Shown {
+    /// With the process that listens for it, if one of these does, at this gateway.
+    pub(crate) fn among(mut self, processes: &[Process], gateway: &Resolved) -> Self {
+        let endpoint = gateway.endpoint.to_string();
+        let own = processes
+            .iter()
+            .find(|it| it.gateway == endpoint && it.project == self.project && it.name == self.name);
+        self.process = own.map(|it| Local { pid: it.pid, log: it.log.clone() });
+        self
+    }
+
     /// Its name with its project's.
     pub(crate) fn title(&self) -> String {
         format!("{}/{}", self.project, self.name)
@@ -91,6 +115,11 @@ impl Shown {
             ("Connections", self.connections.to_string()),
             ("Created by", self.created_by.clone()),
         ];
+        if let Some(Local { pid, log }) = &self.process {
+            let how =
+                format!("process {pid} on this machine; its log is {}; `kill {pid}` stops it", log.display());
+            facts.push(("Listening", how));
+        }
         for condition in &self.conditions {
             let told = if condition.status == "True" {
                 format!("yes; {}", condition.message)
@@ -113,6 +142,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     Column::new("READY"),
     Column::wide("REASON"),
     Column::wide("CREATED-BY"),
+    Column::wide("PROCESS"),
 ];
 
 /// A line of that list.
@@ -127,6 +157,7 @@ pub(crate) fn row(tunnel: &Shown) -> Row {
             tunnel.ready.clone(),
             tunnel.reason.clone(),
             tunnel.created_by.clone(),
+            tunnel.process.as_ref().map(|it| it.pid.to_string()).unwrap_or_default(),
         ],
     }
 }

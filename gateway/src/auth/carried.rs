@@ -22,13 +22,11 @@ pub(crate) struct Unreadable;
 impl Carried {
     /// What these headers carry.
     pub(crate) fn read(headers: &HeaderMap, config: &Config) -> Self {
-        let edge = config.edge.as_ref().filter(|_| config.mode == Mode::Edge);
-        Self {
-            bearer: config.oidc.as_ref().and_then(|_| bearer(headers)),
-            edge: edge.and_then(|edge| {
-                alone(headers.get_all(&edge.header).iter().cloned()).or_else(|| cookie(headers, &edge.cookie))
-            }),
-        }
+        let edge = edge_s(headers, config);
+        let bearer = config.oidc.as_ref().and_then(|_| bearer(headers));
+        // Some edges take their token from programs as a bearer token, and pass it on: the very same, shown twice.
+        let bearer = bearer.filter(|bearer| bearer.is_err() || edge.as_ref() != Some(bearer));
+        Self { bearer, edge }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -37,7 +35,8 @@ impl Carried {
 
     /// Takes away what has been looked at: a backend gets to know who is asking, and no token to ask others with.
     pub(crate) fn strip(headers: &mut HeaderMap, config: &Config) {
-        if config.oidc.is_some() && bearer(headers).is_some() {
+        let edge = edge_s(headers, config);
+        if bearer(headers).is_some_and(|bearer| config.oidc.is_some() || edge.as_ref() == Some(&bearer)) {
             headers.remove(header::AUTHORIZATION);
         }
         if let Some(edge) = &config.edge {
@@ -48,6 +47,12 @@ impl Carried {
             remove_cookie(headers, &edge.cookie);
         }
     }
+}
+
+/// The token of the edge in front, in its header or else in its cookie.
+fn edge_s(headers: &HeaderMap, config: &Config) -> Option<Text> {
+    let edge = config.edge.as_ref().filter(|_| config.mode == Mode::Edge)?;
+    alone(headers.get_all(&edge.header).iter().cloned()).or_else(|| cookie(headers, &edge.cookie))
 }
 
 /// Whether a name is this one to a server that takes an underscore for a hyphen.
@@ -176,6 +181,33 @@ mod tests {
     }
 
     #[test]
+    fn the_edge_s_token_that_comes_as_a_bearer_token_too_is_the_edge_s_alone() {
+        let fields = headers(&[("authorization", "Bearer c"), ("cookie", "CF_Authorization=c")]);
+        assert_eq!(Carried::read(&fields, &both()), Carried { bearer: None, edge: Some(Ok(text("c"))) });
+        let fields = headers(&[("authorization", "Bearer c"), ("cf-access-jwt-assertion", "h")]);
+        assert_eq!(Carried::read(&fields, &both()).bearer, Some(Ok(text("c"))), "another token is looked at");
+        let fields = headers(&[
+            ("authorization", "Bearer c"),
+            ("cookie", "CF_Authorization=c"),
+            ("cf-access-jwt-assertion", "h"),
+        ]);
+        assert_eq!(
+            Carried::read(&fields, &both()).bearer,
+            Some(Ok(text("c"))),
+            "the cookie does not count here"
+        );
+        let fields = headers(&[
+            ("authorization", "Bearer a"),
+            ("authorization", "Bearer a"),
+            ("cookie", "CF_Authorization=a; CF_Authorization=a"),
+        ]);
+        assert_eq!(
+            Carried::read(&fields, &both()),
+            Carried { bearer: Some(Err(Unreadable)), edge: Some(Err(Unreadable)) }
+        );
+    }
+
+    #[test]
     fn what_the_configuration_does_not_ask_for_does_not_count() {
         let fields = headers(&[("authorization", "Bearer a"), ("cf-access-jwt-assertion", "h")]);
         assert!(Carried::read(&fields, &config()).is_empty());
@@ -201,5 +233,9 @@ mod tests {
         let mut fields = headers(&[("authorization", "Bearer a")]);
         Carried::strip(&mut fields, &config());
         assert_eq!(fields, headers(&[("authorization", "Bearer a")]), "without oidc it is the backend's");
+        let edge_alone = config_with(|it| (it.mode, it.edge) = (Mode::Edge, Some(edge())));
+        let mut fields = headers(&[("authorization", "Bearer c"), ("cookie", "CF_Authorization=c")]);
+        Carried::strip(&mut fields, &edge_alone);
+        assert_eq!(fields, HeaderMap::new(), "the edge's, shown twice");
     }
 }

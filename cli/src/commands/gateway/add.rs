@@ -3,6 +3,7 @@
 mod candidate;
 mod kube;
 mod login;
+mod remote;
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The passphrase of a sealed file: typed, or the first line of a file. Never an argument.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::failure::{Exit, Failure};
@@ -35,7 +36,10 @@ fn first_line(file: &Path) -> Result<String, Failure> {
     let failed = |reason: &dyn std::fmt::Display| {
         Failure::new(Exit::Usage, format!("failed to read the passphrase from {}: {reason}", file.display()))
     };
-    let text = fs::read_to_string(file).map_err(|error| failed(&error))?;
+    // Standard input as it is: where it is a socket, as behind sshd, no path leads to it.
+    let text =
+        if file.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
+    let text = text.map_err(|error| failed(&error))?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() { Err(failed(&"its first line is empty")) } else { Ok(line.to_owned()) }
 }

@@ -3,6 +3,7 @@
 use portcullis_contract::gateway::ListTunnelsRequest;
 
 use super::{Asked, project};
+use crate::background::running;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::options::List;
@@ -14,11 +15,11 @@ pub(super) fn act(context: &Context, list: &List) -> Result<(), Failure> {
         let Asked { gateway, channel, mut api } = Asked::open(context).await?;
         let namespace =
             if list.all_projects { String::new() } else { project(context, &gateway, &list.within) };
-        let mut found = Vec::new();
+        let (mut found, processes) = (Vec::new(), running());
         let mut request = ListTunnelsRequest { namespace, ..ListTunnelsRequest::default() };
         loop {
             let page = channel.call("list the tunnels", api.list_tunnels(request.clone())).await?;
-            found.extend(page.tunnels.into_iter().map(Shown::from));
+            found.extend(page.tunnels.into_iter().map(|it| Shown::from(it).among(&processes, &gateway)));
             if page.next_page_token.is_empty() {
                 break;
             }

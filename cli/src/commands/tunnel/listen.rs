@@ -1,5 +1,6 @@
 //! `tunnel listen`: from an endpoint to a URL that answers.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use portcullis_contract::endpoint::Scheme;
 use tokio::sync::mpsc;
 
 use super::narrate::Narrator;
-use super::{Asked, project};
+use super::{Asked, detach, project};
+use crate::background::{Process, Spot, key};
 use crate::connector::{self, Credentials, EndpointTls, Settings, Teller};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::options::{Listen, Protocol};
+use crate::options::{Listen, Protocol, Wanting};
 use crate::shutdown;
 use crate::store::Mode;
 use crate::tunnel::{Door, Ended, Event, Last, Listening, Wanted, access, endpoint};
@@ -22,11 +24,62 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// Events that wait to be printed.
 const WAITING: usize = 256;
 
+/// The endpoint, as the Tunnel has it.
+pub(super) fn written(wanting: &Wanting) -> Result<String, Failure> {
+    let otherwise = if wanting.protocol == Protocol::Tls { Scheme::Tcp } else { Scheme::Http };
+    let written = endpoint(&wanting.endpoint, otherwise);
+    Ok(written.map_err(|reason| Failure::new(Exit::Usage, reason))?.to_string())
+}
+
 pub(super) fn act(context: &Context, listen: Listen) -> Result<(), Failure> {
-    let otherwise = if listen.protocol == Protocol::Tls { Scheme::Tcp } else { Scheme::Http };
-    let written = endpoint(&listen.endpoint, otherwise);
-    let written = written.map_err(|reason| Failure::new(Exit::Usage, reason))?.to_string();
-    context.wait(async {
+    let written = written(&listen.wanting)?;
+    let background = if listen.detach || listen.detached {
+        let gateway = context.gateway()?;
+        let what = listen.wanting.name.as_deref().unwrap_or(&written);
+        let spot = Spot::make(key(&gateway.title(), what))?;
+        let (gateway, log) = (gateway.endpoint.to_string(), spot.log());
+        Some((
+            spot,
+            Process {
+                pid: std::process::id(),
+                gateway,
+                log,
+                endpoint: written.clone(),
+                ..Process::default()
+            },
+        ))
+    } else {
+        None
+    };
+    match background {
+        Some((spot, _)) if listen.detach => context.wait(detach::act(context, &spot)),
+        background => context.wait(until_stopped(context, listen.wanting, written, background)),
+    }
+}
+
+/// This process's own spot, where it is in the background. It has no terminal then.
+async fn settle(spot: &Spot, process: &Process) -> Result<File, Failure> {
+    // Fails only where it leads a session already.
+    let _ = rustix::process::setsid();
+    let Some(held) = spot.hold().await? else {
+        return Err(Failure::new(Exit::Conflict, "another process listens for the same already"));
+    };
+    spot.tell(process)?;
+    Ok(held)
+}
+
+async fn until_stopped(
+    context: &Context,
+    listen: Wanting,
+    written: String,
+    mut background: Option<(Spot, Process)>,
+) -> Result<(), Failure> {
+    {
+        // Held until the end.
+        let _held = match &background {
+            Some((spot, process)) => Some(settle(spot, process).await?),
+            None => None,
+        };
         let stop = shutdown::twice()
             .map_err(|error| Failure::new(Exit::Failed, format!("failed to listen for signals: {error}")))?;
         let Asked { gateway, channel, api } = Asked::open(context).await?;
@@ -66,6 +119,18 @@ pub(super) fn act(context: &Context, listen: Listen) -> Result<(), Failure> {
                         context.say.warn(failure.to_string());
                     }
                 }
+                if let Some((spot, process)) = &mut background {
+                    match &event {
+                        Event::Tunnel { project, name, .. } => {
+                            (process.project, process.name) = (project.clone(), name.clone());
+                        }
+                        Event::Url { url, .. } => process.url.clone_from(url),
+                        _ => {}
+                    }
+                    if matches!(event, Event::Tunnel { .. } | Event::Url { .. }) {
+                        spot.tell(process)?;
+                    }
+                }
                 narrator.tell(&event)?;
             }
             Ok::<(), Failure>(())
@@ -84,5 +149,5 @@ pub(super) fn act(context: &Context, listen: Listen) -> Result<(), Failure> {
         };
         let (ended, narrated) = tokio::join!(running, narrated);
         ended.and(narrated)
-    })
+    }
 }

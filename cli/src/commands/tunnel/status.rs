@@ -3,6 +3,7 @@
 use portcullis_contract::gateway::{GetTunnelRequest, Tunnel, TunnelChange, WatchTunnelsRequest};
 
 use super::{Asked, which};
+use crate::background::running;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::Status;
@@ -18,7 +19,7 @@ pub(super) fn act(context: &Context, status: &Status) -> Result<(), Failure> {
         if status.wait {
             tunnel = ready(context, &mut asked, tunnel).await?;
         }
-        let shown = Shown::from(tunnel);
+        let shown = Shown::from(tunnel).among(&running(), &asked.gateway);
         context.say.one(&shown.title(), &shown, &shown.facts())
     })
 }

@@ -7,12 +7,12 @@ use http::Uri;
 use portcullis_contract::files::{SERVER_CA, SERVER_CERTIFICATE, SERVER_KEY};
 
 use super::super::passphrase;
-use super::kube;
+use super::{kube, remote};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateways;
 use crate::options::Add;
-use crate::portable::{self, Tokens};
+use crate::portable::{self, Portable, Tokens};
 use crate::store::{Bundle, Metadata, Mode, Name, Place};
 
 /// A gateway that might be stored.
@@ -26,10 +26,12 @@ pub(super) struct Candidate {
 
 impl Candidate {
     pub(super) async fn read(context: &Context, add: &Add) -> Result<Self, Failure> {
-        let mut candidate = match (&add.from_kube, &add.bundle) {
-            (Some((namespace, name)), _) => kube::read(context, add, namespace.as_deref(), name).await?,
-            (None, Some(file)) if file.is_file() => Self::sealed(add, file)?,
-            (None, _) => Self::of_url(add)?,
+        let mut candidate = match (&add.from_kube, &add.remote, &add.bundle) {
+            (Some((namespace, name)), _, _) => kube::read(context, add, namespace.as_deref(), name).await?,
+            (None, Some(remote), _) => remote::read(context, add, remote).await?,
+            (None, None, _) if add.local => kube::only(context, add).await?,
+            (None, None, Some(file)) if file.is_file() => Self::sealed(add, file)?,
+            (None, None, _) => Self::of_url(add)?,
         };
         if let Some(ca) = &add.ca {
             candidate.bundle.ca = Some(file(ca)?);
@@ -44,6 +46,11 @@ impl Candidate {
     fn sealed(add: &Add, path: &Path) -> Result<Self, Failure> {
         let sealed = file(path)?;
         let portable = portable::open(&sealed, passphrase::to_open(add.passphrase_file.as_deref())?)?;
+        Ok(Self::portable(add, portable))
+    }
+
+    /// What another machine has exported; a URL says that it is elsewhere from here.
+    pub(super) fn portable(add: &Add, portable: Portable) -> Self {
         let mut metadata = portable.metadata;
         if let Some(url) = &add.url {
             let before =
@@ -52,10 +59,17 @@ impl Candidate {
             metadata.endpoint = written(url);
         }
         let name = add.name.clone().unwrap_or(portable.name);
-        Ok(Self { name, metadata, bundle: portable.bundle, tokens: portable.tokens })
+        Self { name, metadata, bundle: portable.bundle, tokens: portable.tokens }
     }
 
     fn of_url(add: &Add) -> Result<Self, Failure> {
+        if add.client.is_some() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "--client says whose bundle is read from a cluster, and none is named",
+            )
+            .hint("give --from-kube NAMESPACE/NAME, --local or --remote HOST too"));
+        }
         let url = add.url.as_ref().ok_or_else(|| {
             Failure::new(Exit::Usage, "no URL is given")
                 .hint("write where the gateway is, such as https://door.example.com")

@@ -40,6 +40,31 @@ pub(super) async fn read(
         }
         None => format!("the Gateway {namespace}/{gateway}, of mode {}", found.mode.as_str()),
     });
+    candidate(add, &namespace, gateway, found).await
+}
+
+/// The only Gateway that there is.
+pub(super) async fn only(context: &Context, add: &Add) -> Result<Candidate, Failure> {
+    let look = async {
+        let (client, _) = cluster::connect(&context.kube).await?;
+        let all = cluster::list(&client, context.kube.namespace.as_deref()).await?;
+        Ok::<_, Failure>(cluster::named(cluster::only(&all, "in this cluster")?))
+    };
+    let looked = tokio::time::timeout(context.say.timeout(), look).await;
+    let (namespace, name) = looked.map_err(|_| {
+        Failure::new(Exit::TimedOut, "the cluster did not answer in time")
+            .hint("`kubectl cluster-info` asks it; --timeout gives it longer")
+    })??;
+    read(context, add, Some(&namespace), &name).await
+}
+
+/// What is made of it.
+pub(super) async fn candidate(
+    add: &Add,
+    namespace: &str,
+    gateway: &str,
+    found: Found,
+) -> Result<Candidate, Failure> {
     let name = add.name.clone().or_else(|| Name::near(&format!("{namespace}-{gateway}")));
     let name = name.ok_or_else(|| {
         Failure::new(Exit::Usage, "no name can be made of the Gateway's").hint("give one with --name")
