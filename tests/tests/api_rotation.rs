@@ -79,11 +79,11 @@ async fn watched(client: &Client, namespace: &str) {
     loop {
         let server = holder(client, namespace, "door-server").await;
         let bundle = holder(client, namespace, "door-client-alice").await;
-        let served = bundle.believes.contains(&server.signed_by);
+        let believed = bundle.believes.contains(&server.signed_by);
         // Two reads may have a whole rotation between them, but never more than one phase.
         let told = server.believes.contains(&bundle.signed_by)
             || holder(client, namespace, "door-server").await.believes.contains(&bundle.signed_by);
-        assert!(served, "the client does not believe the server");
+        assert!(believed, "the client does not believe the server");
         assert!(told, "the server does not believe the client");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -146,7 +146,7 @@ async fn rotate(number: Option<(usize, Fault)>) -> (Vec<String>, bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_ends_whatever_befalls_its_writes_and_nobody_is_disbelieved_meanwhile() {
-    let (writes, _) = rotate(None).await;
+    let (writes, _) = Box::pin(rotate(None)).await;
     assert!(writes.iter().filter(|it| it.ends_with("/secrets/door-ca")).count() == 4, "{writes:#?}");
     assert!(writes.iter().all(|it| !it.contains("/deployments/")), "no pod is restarted: {writes:#?}");
     let faults = [Fault::StopBefore, Fault::StopAfter, Fault::AnswerLost];
