@@ -79,11 +79,11 @@ async fn watched(client: &Client, namespace: &str) {
     loop {
         let server = holder(client, namespace, "door-server").await;
         let bundle = holder(client, namespace, "door-client-alice").await;
-        let is_believed = bundle.believes.contains(&server.signed_by);
+        let believed = bundle.believes.contains(&server.signed_by);
         // Two reads may have a whole rotation between them, but never more than one phase.
         let told = server.believes.contains(&bundle.signed_by)
             || holder(client, namespace, "door-server").await.believes.contains(&bundle.signed_by);
-        assert!(is_believed, "the client does not believe the server");
+        assert!(believed, "the client does not believe the server");
         assert!(told, "the server does not believe the client");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
