@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use http::Uri;
@@ -151,7 +151,10 @@ fn log(format: LogFormat) {
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .with_env_var("PORTCULLIS_LOG")
         .from_env_lossy();
+    // A file has no use for colours.
+    let is_coloured = io::stderr().is_terminal() && !is_set("NO_COLOR");
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = builder.with_ansi(is_coloured);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
         LogFormat::Text => builder.with_target(false).init(),
