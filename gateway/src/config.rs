@@ -334,6 +334,7 @@ pub(crate) mod tests {
             trust: Vec::new(),
             server_fingerprint: String::new(),
             clients: [("ci".to_owned(), client("ci"))].into(),
+            retired: Vec::new(),
             revoked: Arc::default(),
             mode: Mode::MutualTls,
             trusted_proxies: Vec::new(),
