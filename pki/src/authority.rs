@@ -12,7 +12,7 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::x509::{RelativeDistinguishedName, X509Name};
 
 use crate::validity::Validity;
-use crate::{AuthorityProfile, Error, Mint, NameConstraints, PrivateKey, Unusable, mint, pem};
+use crate::{AuthorityProfile, Error, KeyAlgorithm, Mint, NameConstraints, PrivateKey, Unusable, mint, pem};
 
 /// The longest common name that a certificate may bear, in characters (RFC 5280, appendix A).
 const LONGEST_COMMON_NAME: usize = 64;
@@ -47,6 +47,8 @@ pub struct AuthorityFacts {
     pub subject: String,
     /// Which names it may certify.
     pub name_constraints: NameConstraints,
+    /// Its key's kind; None for a foreign one of a kind that we make none of.
+    pub key: Option<KeyAlgorithm>,
 }
 
 /// Issues a new, self-signed generation with a key of its own: `pathlen:0`, and key usages for
@@ -72,7 +74,7 @@ pub fn issue_authority(
     params.use_authority_key_identifier_extension = true;
     params.key_identifier_method = KeyIdMethod::Sha256;
 
-    let key = mint.key()?;
+    let key = mint.key(profile.key)?;
     let certificate_pem =
         params.self_signed(&key).map_err(|source| Error::Sign { subject: subject.clone(), source })?.pem();
     let key_pem = key.serialize_pem();
@@ -98,6 +100,7 @@ pub fn read_authority(generation: u32, certificate_pem: &str, key_pem: &str) -> 
         not_after: certificate.validity().not_after.to_datetime(),
         subject: certificate.subject().to_string(),
         name_constraints: NameConstraints::of(&certificate),
+        key: KeyAlgorithm::of(&certificate, &key),
     };
     Ok(Authority {
         generation,

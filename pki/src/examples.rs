@@ -16,6 +16,7 @@ pub(crate) fn authority_profile() -> AuthorityProfile {
         common_name: "portcullis demo/door".to_owned(),
         lifetime: Duration::days(3650),
         name_constraints: NameConstraints::default(),
+        key: crate::KeyAlgorithm::P256,
     }
 }
 

@@ -49,7 +49,7 @@ pub struct LeafFacts {
     pub not_after: OffsetDateTime,
 }
 
-/// Issues a leaf with a key of its own. It ends with the authority where that ends first.
+/// Issues a leaf with a key of its own, of the same kind as the authority's. It ends with the authority where that ends first.
 pub fn issue_leaf(
     authority: &Authority,
     profile: &LeafProfile,
@@ -61,7 +61,7 @@ pub fn issue_leaf(
     let issuer = KeyPair::from_pem(authority.key.expose())
         .and_then(|key| Issuer::from_ca_cert_pem(&authority.certificate_pem, key))
         .map_err(|source| Error::Authority { subject: authority.facts.subject.clone(), source })?;
-    let key = mint.key()?;
+    let key = mint.key(authority.facts.key.unwrap_or_default())?;
     let certificate_pem =
         params.signed_by(&key, &issuer).map_err(|source| Error::Sign { subject: subject(), source })?.pem();
     let key_pem = key.serialize_pem();

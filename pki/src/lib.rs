@@ -14,6 +14,7 @@ mod authority;
 mod error;
 #[cfg(test)]
 mod examples;
+mod key_algorithm;
 mod leaf;
 mod mint;
 mod name_constraints;
@@ -27,6 +28,7 @@ mod validity;
 
 pub use authority::{Authority, AuthorityFacts, issue_authority, read_authority};
 pub use error::Error;
+pub use key_algorithm::KeyAlgorithm;
 pub use leaf::{Leaf, LeafFacts, issue_leaf, read_leaf};
 pub use mint::{Mint, RandomMint};
 pub use name_constraints::NameConstraints;

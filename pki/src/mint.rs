@@ -3,26 +3,26 @@
 
 use rand::RngCore as _;
 
-use crate::Error;
+use crate::{Error, KeyAlgorithm};
 
 /// A source of keys and serial numbers; tests inject their own.
 pub trait Mint: Send + Sync {
     /// A key pair that was never used before.
-    fn key(&self) -> Result<rcgen::KeyPair, Error>;
+    fn key(&self, algorithm: KeyAlgorithm) -> Result<rcgen::KeyPair, Error>;
 
     /// A serial number that was never used before, big-endian. Its two top bits are overwritten
     /// on issuing: 0, so that it is positive, then 1, so that it always takes 16 bytes.
     fn serial(&self) -> [u8; 16];
 }
 
-/// The real mint: P-256 keys from aws-lc-rs, serial numbers from the operating system's seeded
+/// The real mint: keys from aws-lc-rs, serial numbers from the operating system's seeded
 /// generator.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RandomMint;
 
 impl Mint for RandomMint {
-    fn key(&self) -> Result<rcgen::KeyPair, Error> {
-        rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(Error::Key)
+    fn key(&self, algorithm: KeyAlgorithm) -> Result<rcgen::KeyPair, Error> {
+        algorithm.generate().map_err(Error::Key)
     }
 
     fn serial(&self) -> [u8; 16] {
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn the_real_mint_repeats_neither_serials_nor_keys() {
         assert_ne!(RandomMint.serial(), RandomMint.serial());
-        let [one, other] = [RandomMint.key().unwrap(), RandomMint.key().unwrap()];
+        let [one, other] = [(); 2].map(|()| RandomMint.key(KeyAlgorithm::P256).unwrap());
         assert_ne!(one.public_key_raw(), other.public_key_raw());
         assert!(one.is_compatible(&rcgen::PKCS_ECDSA_P256_SHA256));
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use time::Duration;
 
-use crate::NameConstraints;
+use crate::{KeyAlgorithm, NameConstraints};
 
 /// What an authority should say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct AuthorityProfile {
     pub lifetime: Duration,
     /// Which names the authority may certify; the default constrains nothing.
     pub name_constraints: NameConstraints,
+    /// Its key's kind, and that of its leaves' keys.
+    pub key: KeyAlgorithm,
 }
 
 /// Which side of a connection a leaf may stand on; never both.

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use portcullis_pki::{
-    Authority, AuthorityProfile, Leaf, LeafProfile, NameConstraints, RandomMint, Usage, issue_authority,
-    issue_leaf, read_authority,
+    Authority, AuthorityProfile, KeyAlgorithm, Leaf, LeafProfile, NameConstraints, RandomMint, Usage,
+    issue_authority, issue_leaf, read_authority,
 };
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject as _;
@@ -35,9 +35,9 @@ impl TimeProvider for Standing {
 }
 
 fn authority(name_constraints: NameConstraints) -> Authority {
-    let lifetime = Duration::days(3650);
-    let profile =
-        AuthorityProfile { common_name: "portcullis demo/door".to_owned(), lifetime, name_constraints };
+    let (lifetime, key) = (Duration::days(3650), KeyAlgorithm::P256);
+    let common_name = "portcullis demo/door".to_owned();
+    let profile = AuthorityProfile { common_name, lifetime, name_constraints, key };
     issue_authority(&profile, 1, NOW, &RandomMint).unwrap()
 }
 

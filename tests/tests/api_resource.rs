@@ -35,7 +35,11 @@ backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}}]
     let stored: Value = client.request(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
     let expected = json!({
         "access": { "mode": "MutualTLS", "proxyProtocol": false },
-        "pki": { "ca": { "duration": "87600h", "publishFor": "24h" }, "server": { "duration": "168h" } },
+        "pki": {
+            "keyAlgorithm": "P256",
+            "ca": { "duration": "87600h", "publishFor": "24h" },
+            "server": { "duration": "168h" },
+        },
         "clients": [{ "name": "alice", "duration": "720h" }],
         "backends": [{
             "name": "api",

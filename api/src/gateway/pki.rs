@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pki {
+    /// The kind of every key: of the authority, of the server certificate and of bundles. A change is a rotation of the
+    /// authority.
+    #[serde(default)]
+    pub key_algorithm: KeyAlgorithm,
+
     /// The authority that signs them, and how it is replaced by a new one.
     #[serde(default)]
     pub ca: AuthoritySpec,
@@ -15,6 +20,27 @@ pub struct Pki {
     /// The certificate that the Gateway shows to callers.
     #[serde(default)]
     pub server: ServerCertificate,
+}
+
+/// The kind of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum KeyAlgorithm {
+    /// ECDSA on P-256.
+    #[default]
+    P256,
+    /// ECDSA on P-384.
+    P384,
+    /// Ed25519; browsers and some libraries take no such certificates.
+    Ed25519,
+    /// RSA of 2048 bits.
+    #[serde(rename = "RSA2048")]
+    Rsa2048,
+    /// RSA of 3072 bits.
+    #[serde(rename = "RSA3072")]
+    Rsa3072,
+    /// RSA of 4096 bits.
+    #[serde(rename = "RSA4096")]
+    Rsa4096,
 }
 
 /// The authority that signs a Gateway's certificates. It is replaced after two thirds of its life, and whenever the

@@ -65,6 +65,7 @@ pub fn write(folder: &Path, backend: u16, beside: Beside) -> Result<()> {
         common_name: "portcullis shop/door".to_owned(),
         lifetime: Duration::days(3650),
         name_constraints: NameConstraints::default(),
+        key: portcullis_pki::KeyAlgorithm::P256,
     };
     let authority =
         issue_authority(&profile, 1, now(), &RandomMint).context("failed to issue the authority")?;

@@ -22,6 +22,7 @@ pub(crate) fn authority(name: &str) -> Authority {
         common_name: name.to_owned(),
         lifetime: Duration::days(3650),
         name_constraints: NameConstraints::default(),
+        key: portcullis_pki::KeyAlgorithm::P256,
     };
     issue_authority(&profile, 1, now() - Duration::days(60), &RandomMint).unwrap()
 }

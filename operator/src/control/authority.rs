@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use portcullis_pki::{Authority, AuthorityProfile, Mint, NameConstraints, issue_authority};
+use portcullis_pki::{Authority, AuthorityProfile, KeyAlgorithm, Mint, NameConstraints, issue_authority};
 
 use crate::cause::chain;
 use crate::clock::Clock;
@@ -74,6 +74,7 @@ impl Source<'_> {
             common_name: "portcullis control".to_owned(),
             lifetime: LIFETIME,
             name_constraints: NameConstraints::covering([self.host], []),
+            key: KeyAlgorithm::P256,
         };
         let authority = issue_authority(&profile, 1, self.clock.now(), self.mint)?;
         match self.writer.apply(Kind::Secret, &self.written(&authority)?, If::Absent).await {

@@ -129,6 +129,7 @@ pub(super) fn surroundings(services: BTreeMap<String, Option<Vec<i32>>>) -> Obse
         common_name: "control".to_owned(),
         lifetime: Duration::days(3650),
         name_constraints: NameConstraints::default(),
+        key: portcullis_pki::KeyAlgorithm::P256,
     };
     let control = issue_authority(&profile, 1, NOW - Duration::days(300), &RandomMint).unwrap();
     Observed { services, control_authority: Some(Arc::new(control)), ..Observed::default() }
@@ -239,6 +240,7 @@ fn spoil(observed: &mut Observed, gateway: &Gateway, how: Option<&str>, restarte
             common_name: "other".to_owned(),
             lifetime: Duration::days(3650),
             name_constraints: NameConstraints::default(),
+            key: portcullis_pki::KeyAlgorithm::P256,
         };
         issue_authority(&profile, 1, NOW, &RandomMint).unwrap()
     };

@@ -6,6 +6,7 @@ use kube::ResourceExt as _;
 use portcullis_api::condition::Reason;
 use portcullis_api::{Gateway, Service};
 use portcullis_contract::snapshot::{Backend, Client, Driver};
+use portcullis_pki::KeyAlgorithm;
 use time::Duration;
 
 use super::observe::Observed;
@@ -84,6 +85,8 @@ pub struct Server {
 pub struct Rotation {
     /// From issuing to expiry.
     pub lifetime: Duration,
+    /// The kind of its key, and of every key that it signs.
+    pub key: KeyAlgorithm,
     /// How long the next one is known before it signs.
     pub publish_for: Duration,
     /// How long the one before is trusted at most.
@@ -173,6 +176,14 @@ fn rotation(gateway: &Gateway) -> Result<Rotation, Rejected> {
     };
     Ok(Rotation {
         lifetime: span("spec.pki.ca.duration", &ca.duration)?,
+        key: match gateway.spec.pki.key_algorithm {
+            portcullis_api::KeyAlgorithm::P256 => KeyAlgorithm::P256,
+            portcullis_api::KeyAlgorithm::P384 => KeyAlgorithm::P384,
+            portcullis_api::KeyAlgorithm::Ed25519 => KeyAlgorithm::Ed25519,
+            portcullis_api::KeyAlgorithm::Rsa2048 => KeyAlgorithm::Rsa2048,
+            portcullis_api::KeyAlgorithm::Rsa3072 => KeyAlgorithm::Rsa3072,
+            portcullis_api::KeyAlgorithm::Rsa4096 => KeyAlgorithm::Rsa4096,
+        },
         publish_for: span("spec.pki.ca.publishFor", &ca.publish_for)?,
         retire_after: ca
             .retire_after

@@ -136,6 +136,7 @@ fn authority() -> Arc<Roots> {
         common_name: "portcullis shop/door".to_owned(),
         lifetime: Duration::days(3650),
         name_constraints: NameConstraints::default(),
+        key: portcullis_pki::KeyAlgorithm::P256,
     };
     let authority = issue_authority(&profile, 1, NOW - Duration::days(300), &RandomMint).unwrap();
     Arc::new(Roots::first(authority, Vec::new()))

@@ -20,6 +20,7 @@ fn an_authority_says_what_was_asked_for_and_reads_back_the_same() {
             not_after: datetime!(2035-12-30 12:00:00 UTC),
             subject: "CN=portcullis demo/door G1".to_owned(),
             name_constraints: NameConstraints::default(),
+            key: Some(crate::KeyAlgorithm::P256),
         }
     );
     let stored = read_authority(1, &issued.certificate_pem, issued.key.expose()).unwrap();

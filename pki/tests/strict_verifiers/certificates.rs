@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use portcullis_pki::{
-    Authority, AuthorityProfile, LeafProfile, NameConstraints, RandomMint, Usage, issue_authority, issue_leaf,
+    Authority, AuthorityProfile, KeyAlgorithm, LeafProfile, NameConstraints, RandomMint, Usage,
+    issue_authority, issue_leaf,
 };
 use tempfile::TempDir;
 use time::macros::datetime;
@@ -78,13 +79,23 @@ impl Certificates {
         for name in ["door.demo.svc", "127.0.0.1", "::1"] {
             clients.signs(BEYOND, Server, &[name]).refused_as(Server, name);
         }
+        for key in KeyAlgorithm::ALL.into_iter().filter(|key| *key != KeyAlgorithm::P256) {
+            let mut of_that_key = these.authority_of(key, NameConstraints::default());
+            of_that_key.signs(key.as_str(), Server, &with_uri).accepted_as(&SERVER_NAMES);
+            of_that_key.signs(key.as_str(), Client, &[CLIENT]).accepted_as(&[CLIENT]);
+            of_that_key.signs(key.as_str(), Client, &[CLIENT]).refused_as(Server, "door.demo.svc");
+        }
         these
     }
 
     fn authority(&mut self, name_constraints: NameConstraints) -> Signer<'_> {
+        self.authority_of(KeyAlgorithm::P256, name_constraints)
+    }
+
+    fn authority_of(&mut self, key: KeyAlgorithm, name_constraints: NameConstraints) -> Signer<'_> {
         let lifetime = Duration::days(3650);
-        let profile =
-            AuthorityProfile { common_name: "portcullis demo/door".to_owned(), lifetime, name_constraints };
+        let common_name = "portcullis demo/door".to_owned();
+        let profile = AuthorityProfile { common_name, lifetime, name_constraints, key };
         let mut authority = issue_authority(&profile, 1, NOW, &RandomMint).unwrap();
         let root = self.write(&authority.certificate_pem);
         self.roots.push(root.clone());

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use portcullis_pki::Usage;
+use portcullis_pki::{KeyAlgorithm, Usage};
 use tempfile::TempDir;
 
 use crate::certificates::{CLIENT, Case, Certificates, GATEWAY, NOW, WILDCARD};
@@ -34,7 +34,10 @@ fn openssl_in_strict_mode_accepts_our_certificates_and_refuses_names_beyond_the_
 
 #[test]
 fn python_accepts_our_certificates_and_refuses_names_beyond_the_constraints() {
-    judge(&Certificates::issue(), "VerificationError", |case, name| {
+    let mut certificates = Certificates::issue();
+    // That verifier goes by what public authorities may sign with, which Ed25519 is not.
+    certificates.cases.retain(|case| case.what != KeyAlgorithm::Ed25519.as_str());
+    judge(&certificates, "VerificationError", |case, name| {
         let mut command = python();
         command.arg(beside("verify.py")).arg(&case.root).arg(&case.leaf);
         command.args([&epoch(), side(case.usage), name]);

@@ -11,6 +11,7 @@ fn apply(shared: &Shared, clients: &[&str]) {
         common_name: "clients".to_owned(),
         lifetime: Duration::days(1),
         name_constraints: NameConstraints::default(),
+        key: portcullis_pki::KeyAlgorithm::P256,
     };
     let authority = issue_authority(&profile, 1, OffsetDateTime::UNIX_EPOCH, &RandomMint).unwrap();
     let client = |name: &&str| Client {

@@ -90,6 +90,9 @@ pub fn asked(
     let wish = policy.rotate.as_ref().filter(is_new);
     let why = match wish {
         Some(what) => what.clone(),
+        None if is_of_another_kind(roots, policy) && may_begin(roots, now) => {
+            format!("its key is to be of kind {}", policy.key.as_str())
+        }
         None if age_due(roots, policy) <= now => "it has two thirds of its life behind it".to_owned(),
         None => return Ok(None),
     };
@@ -214,6 +217,15 @@ pub fn due(roots: &Roots, policy: &Rotation) -> Option<OffsetDateTime> {
     }
 }
 
+fn is_of_another_kind(roots: &Roots, policy: &Rotation) -> bool {
+    roots.signing.facts.key != Some(policy.key)
+}
+
+/// Whether it does not rest after a rollback.
+fn may_begin(roots: &Roots, now: OffsetDateTime) -> bool {
+    roots.course.rests.is_none_or(|rests| rests <= now)
+}
+
 /// When two thirds of its life are over, or of the life that it may have; not while it rests after a rollback.
 fn age_due(roots: &Roots, policy: &Rotation) -> OffsetDateTime {
     let facts = &roots.signing.facts;
@@ -315,6 +327,7 @@ fn generation(
         common_name: format!("portcullis {}", accepted.key),
         lifetime: accepted.rotation.lifetime,
         name_constraints: NameConstraints::default(),
+        key: accepted.rotation.key,
     };
     Ok(issue_authority(&profile, number, now, mint)?)
 }

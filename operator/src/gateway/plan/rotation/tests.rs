@@ -499,6 +499,23 @@ fn a_connectors_bundle_is_waited_for_by_its_tunnel() {
 }
 
 #[test]
+fn another_kind_of_key_is_a_rotation_and_not_one_that_begins_again_after_a_rollback() {
+    use portcullis_api::KeyAlgorithm;
+    let mut site = Site::new();
+    site.gateway.spec.pki.key_algorithm = KeyAlgorithm::P384;
+    site.settle();
+    assert_eq!((site.ca().generation, site.phases.len()), (2, 4));
+    let kinds = |site: &Site| site.observed.remembered_authority.as_ref().unwrap().signing.facts.key;
+    assert_eq!(kinds(&site), Some(portcullis_pki::KeyAlgorithm::P384));
+    site.gateway.spec.pki.key_algorithm = KeyAlgorithm::Ed25519;
+    site.visit();
+    site.annotate("portcullis.dev/rotate-rollback", "one");
+    site.visit();
+    site.settle();
+    assert_eq!((site.ca().generation, kinds(&site)), (2, Some(portcullis_pki::KeyAlgorithm::P384)));
+}
+
+#[test]
 fn an_operator_whose_clock_is_behind_its_last_issue_issues_nothing_and_says_so() {
     let mut site = Site::new();
     site.now = NOW - Duration::minutes(4);
