@@ -84,13 +84,13 @@ async fn a_connector_gets_pods_and_a_certificate_for_its_tunnel_alone_in_few_wri
     assert_eq!(
         container["args"],
         json!([
-            "tunnel",
-            "run",
+            "connector",
             format!("{namespace}/web"),
             format!("--gateway=https://door.{namespace}.svc:443"),
             "--credentials=/etc/portcullis/connector-tls",
             "--endpoint=http://web:8080",
             "--health-listen=[::]:8081",
+            "--metrics-listen=[::]:9090",
             "--log-format=json",
         ])
     );
