@@ -143,8 +143,7 @@ async fn a_tunnel_in_the_background_is_found_again_and_shown_until_it_is_stopped
     home.well(&["gateway", "add", "--from-kube", &format!("{}/door", door.namespace)]).await;
     let (_httpbin, port) = service().await;
     let endpoint = port.to_string();
-    let listen =
-        ["tunnel", "listen", "--detach", "--endpoint", &endpoint, "--public", "--label", "web", "-o", "json"];
+    let listen = ["tunnel", "listen", "--detach", "--endpoint", &endpoint, "--public", "--label", "web"];
     let first = home.json(&listen).await;
     let pid = first["pid"].as_u64().unwrap();
     // Whatever this test comes to, nothing of it lives on.

@@ -121,7 +121,7 @@ impl Reader {
         let cli = Path::new(&cli).parent().unwrap();
         let tools = std::env::var("PORTCULLIS_TEST_BIN").unwrap();
         let path = format!("{tools}:{}:{}:/usr/sbin:/sbin", cli.display(), std::env::var("PATH").unwrap());
-        let script = format!("trap 'kill $(jobs -p) 2>/dev/null' EXIT\n{}", page.commands);
+        let script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}", page.commands);
         // Names are looked up by the C library: a file of hosts of its own.
         let alone = r#"mount --bind "$HOME/hosts" /etc/hosts && exec bash -euc "$1""#;
         let mut reader = contained("sh");

@@ -11,7 +11,7 @@ const COLUMNS: &[Column] = &[Column::new("SERIAL"), Column::new("REVOKED"), Colu
 pub(super) fn act(context: &Context, revoke: &Revoke) -> Result<(), Failure> {
     context.until_interrupted(async {
         let limit = context.say.timeout();
-        let (namespace, name) = &revoke.gateway;
+        let (namespace, name) = &revoke.object;
         let step = context.say.step(format!("revoking what {} has", revoke.client));
         let writing = async {
             let (client, usual) = connect(&context.kube).await?;

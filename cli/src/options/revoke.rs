@@ -8,8 +8,9 @@ use super::gateway::object;
 #[derive(Clone, Debug, Args)]
 pub struct Revoke {
     /// The Gateway, in the kubeconfig's cluster.
+    // `--gateway` is something else, and an argument's name is its field's.
     #[arg(value_name = "NAMESPACE/NAME", value_parser = object)]
-    pub gateway: (Option<String>, String),
+    pub object: (Option<String>, String),
 
     /// The client, as the Gateway's spec.clients names it.
     #[arg(value_name = "CLIENT")]
@@ -35,6 +36,15 @@ fn serial(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateway_of_a_cluster_is_no_gateway_that_is_known_here() {
+        use crate::options::{Command, Options};
+        use clap::Parser as _;
+        let arguments = ["portcullis", "revoke", "shop/door", "alice", "--gateway", "known"];
+        let Command::Revoke(revoke) = Options::try_parse_from(arguments).unwrap().command else { panic!() };
+        assert_eq!(revoke.object, (Some("shop".to_owned()), "door".to_owned()));
+    }
 
     #[test]
     fn a_serial_is_taken_as_openssl_writes_it() {
