@@ -167,10 +167,8 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
 
         running.0.kill().await.unwrap();
         until(&door.client, &door.namespace, "web", ["Connected", "False", "NoConnector"]).await;
-        let offline = [
-            ("PortcullisServerErrors", "route", "tunnel"),
-            ("PortcullisTunnelOffline", "namespace", SYSTEM),
-        ];
+        let offline =
+            [("PortcullisServerErrors", "route", "tunnel"), ("PortcullisTunnelOffline", "namespace", SYSTEM)];
         until_told(&prometheus, &offline, "offline").await;
     };
     tokio::select! {

@@ -39,8 +39,20 @@ impl Cluster {
         well(&["cluster", "down", "--name", self.0]);
     }
 
-    /// Processes, by the paths that only this cluster's have in their arguments, and whatever else can stay.
+    /// What stays of it. A client that an end by force has left alone notices a moment later that nobody is there.
     fn leftovers(&self) -> Vec<String> {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        loop {
+            let found = self.look();
+            if found.is_empty() || Instant::now() > deadline {
+                return found;
+            }
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+
+    /// Processes, by the paths that only this cluster's have in their arguments, and whatever else can stay.
+    fn look(&self) -> Vec<String> {
         let (state, network) = (format!("/var/lib/portcullis/{}/", self.0), format!("portcullis-{}", self.0));
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
