@@ -147,9 +147,10 @@ impl Cluster {
     /// Puts image archives where the kubelet finds them.
     pub(crate) fn load(&self, archive: &Path) -> Result<()> {
         ensure!(self.containerd_socket().exists(), "cluster '{}' has no node to load images into", self.name);
+        // It ends with us: without a containerd it would try for ever.
         command::run(
-            Command::new("ctr")
-                .arg("--address")
+            Command::new("setpriv")
+                .args(["--pdeathsig", "KILL", "--", "ctr", "--address"])
                 .arg(self.containerd_socket())
                 .args(["--namespace", "k8s.io", "images", "import"])
                 .arg(archive),

@@ -11,9 +11,10 @@ use crate::command;
 /// Programs and the Debian packages that they come in.
 const FOR_THE_API: [(&str, &str); 4] =
     [("ip", "iproute2"), ("nsenter", "util-linux"), ("unshare", "util-linux"), ("openssl", "openssl")];
-const FOR_A_NODE: [(&str, &str); 8] = [
+const FOR_A_NODE: [(&str, &str); 9] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
+    ("setpriv", "util-linux"),
     ("runc", "runc"),
     ("iptables", "iptables"),
     ("nft", "nftables"),
