@@ -66,8 +66,20 @@ impl Scrubber {
         })
     }
 
-    /// A text without what it knows to be secret.
+    /// A text without what it knows to be secret. What stands behind something that was taken out may be part of it, so it
+    /// looks again until nothing more is found.
     pub(super) fn text(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        loop {
+            let scrubbed = self.once(&text);
+            if scrubbed == text {
+                return text;
+            }
+            text = scrubbed;
+        }
+    }
+
+    fn once(&self, text: &str) -> String {
         let text = self.texts.iter().fold(Cow::Borrowed(text), |text, (pattern, with)| {
             match pattern.replace_all(&text, with) {
                 Cow::Borrowed(_) => text,
