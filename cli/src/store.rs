@@ -20,6 +20,13 @@ pub(crate) mod folder;
 mod lock;
 mod metadata;
 mod name;
+/// A folder of the XDG Base Directory Specification: the variable's, else this one in the home. None without a home.
+pub(crate) fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
+    let configured = env::var_os(variable).map(PathBuf::from).filter(|it| it.is_absolute());
+    let base = configured.or_else(|| env::home_dir().map(|home| home.join(in_home)));
+    base.filter(|it| it.is_absolute())
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -93,9 +100,7 @@ pub struct Store {
 impl Store {
     /// As the environment says: `XDG_CONFIG_HOME`, else `.config` in the home.
     pub fn from_environment() -> Self {
-        let configured = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|it| it.is_absolute());
-        let base = configured.or_else(|| env::home_dir().map(|home| home.join(".config")));
-        let own = base.filter(|it| it.is_absolute()).map(|base| base.join("portcullis"));
+        let own = base("XDG_CONFIG_HOME", ".config").map(|base| base.join("portcullis"));
         Self { own, system: PathBuf::from("/etc/portcullis") }
     }
 

@@ -1,7 +1,6 @@
 //! Processes that listen in the background. One that lives holds a lock, so that a record that a dead one has left fools
 //! nobody, whoever has its process id by now.
 
-use std::env;
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Exit, Failure};
+use crate::store::base;
 use crate::store::folder::Folder;
 
 /// How often a process that begins tries to get its lock, and how long it waits in between: somebody may just look at it.
@@ -42,9 +42,7 @@ pub(crate) struct Spot {
 
 /// The folder of all of them.
 fn place() -> Option<PathBuf> {
-    let configured = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|it| it.is_absolute());
-    let base = configured.or_else(|| env::home_dir().map(|home| home.join(".local/state")));
-    base.filter(|it| it.is_absolute()).map(|base| base.join("portcullis/tunnels"))
+    base("XDG_STATE_HOME", ".local/state").map(|base| base.join("portcullis/tunnels"))
 }
 
 impl Spot {

@@ -1,11 +1,11 @@
 //! A unit of the user's systemd, as text: it starts `tunnel listen` with the person's session and again when it fails. No
 //! secret is in it: what a gateway is shown is in the configuration directory.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Exit, Failure};
+use crate::store::base;
 
 const PREFIX: &str = "portcullis-";
 const SUFFIX: &str = ".service";
@@ -70,11 +70,8 @@ impl Unit {
 
 /// Where a user's own units are.
 fn folder() -> Result<PathBuf, Failure> {
-    let configured = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|it| it.is_absolute());
-    let base = configured.or_else(|| env::home_dir().map(|home| home.join(".config")));
-    let base = base.filter(|it| it.is_absolute());
     let none = || Failure::new(Exit::Failed, "there is no home to write a unit to").hint("set HOME");
-    base.map(|base| base.join("systemd/user")).ok_or_else(none)
+    base("XDG_CONFIG_HOME", ".config").map(|base| base.join("systemd/user")).ok_or_else(none)
 }
 
 /// The unit's text. A setting of the configuration directory goes along, since systemd does not know the shell's.
