@@ -1,7 +1,7 @@
 //! A layer in front of the operator's client that counts writes and lets one of them fail, in every way that a write
 //! can. Leases don't count: they are about time, not about Gateways.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Bytes;
 use kube::client::Body;
-use tokio::sync::Notify;
+use tokio::sync::{Barrier, Notify};
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
@@ -43,6 +43,26 @@ impl Fault {
     ];
 }
 
+/// Where two operators meet: the first write of each to the same object is held until the other's comes too, so that
+/// neither can have seen what the other wrote.
+#[derive(Debug)]
+pub struct Race {
+    /// How the paths end that are raced for.
+    pub suffix: &'static str,
+    lines: Mutex<BTreeMap<String, Arc<Barrier>>>,
+}
+
+impl Race {
+    /// A race of two for every object whose path ends so.
+    pub fn of_two(suffix: &'static str) -> Arc<Self> {
+        Arc::new(Self { suffix, lines: Mutex::default() })
+    }
+
+    fn line(&self, path: &str) -> Arc<Barrier> {
+        self.lines.lock().unwrap().entry(path.to_owned()).or_insert_with(|| Arc::new(Barrier::new(2))).clone()
+    }
+}
+
 /// What befalls which write, and what was written.
 #[derive(Debug, Default)]
 pub struct Script {
@@ -52,6 +72,8 @@ pub struct Script {
     forbidden: Mutex<Vec<String>>,
     asked: Mutex<BTreeSet<(String, String)>>,
     struck: AtomicBool,
+    race: Option<Arc<Race>>,
+    met: Mutex<BTreeSet<String>>,
     /// Told when the operator is to be gone.
     pub stop: Notify,
 }
@@ -60,6 +82,11 @@ impl Script {
     /// Lets one write fail.
     pub fn failing(number: usize, fault: Fault) -> Arc<Self> {
         Arc::new(Self { fault: Some((number, fault)), ..Self::default() })
+    }
+
+    /// Holds the first write to each object of a race.
+    pub fn racing(race: Arc<Race>) -> Arc<Self> {
+        Arc::new(Self { race: Some(race), ..Self::default() })
     }
 
     /// The writes so far: method and path.
@@ -85,6 +112,14 @@ impl Script {
     /// Whether the write that was to fail has come.
     pub fn struck(&self) -> bool {
         self.struck.load(Ordering::SeqCst)
+    }
+
+    /// Where to wait for the other one before this is sent.
+    fn line(&self, request: &Request<Body>) -> Option<Arc<Barrier>> {
+        let path = request.uri().path();
+        let race = self.race.as_ref().filter(|race| path.ends_with(race.suffix))?;
+        let first = *request.method() != Method::GET && self.met.lock().unwrap().insert(path.to_owned());
+        first.then(|| race.line(path))
     }
 
     fn next(&self, request: &Request<Body>) -> Option<Fault> {
@@ -138,6 +173,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let line = self.script.line(&request);
         let (fault, script) = (self.script.next(&request), self.script.clone());
         if let Some(answer) = fault.and_then(refusal) {
             return Box::pin(async move { Ok(answer) });
@@ -149,6 +185,9 @@ where
         let what = format!("{} {}", request.method(), request.uri());
         let sent = self.inner.call(request);
         Box::pin(async move {
+            if let Some(line) = line {
+                line.wait().await;
+            }
             let answer = sent.await.map_err(Into::into)?;
             if answer.status() == StatusCode::FORBIDDEN {
                 script.forbidden.lock().unwrap().push(what);
