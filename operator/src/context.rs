@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::settings::Settings;
 use crate::tunnel::claims::Decided;
+use crate::world::news::News;
 use crate::world::{Key, World};
 use crate::writer::Writer;
 
@@ -51,6 +52,13 @@ pub struct Context {
     /// One visit plans at a time. A plan is nothing but computing: when every Gateway is due, all workers would do that
     /// at once, and the one that just came would wait for a thread at each of its steps.
     pub planning: Semaphore,
+}
+
+impl Context {
+    /// Whoever something is news to.
+    pub fn news(&self) -> News<'_> {
+        News { world: &self.world, gateways: &self.queue, tunnels: &self.tunnels }
+    }
 }
 
 /// Waits longer after each failure in a row, each Gateway for itself.

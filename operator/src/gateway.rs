@@ -137,9 +137,8 @@ async fn publish(
     let is_other = gateway.status.as_ref().and_then(authority) != authority(&status);
     let uid = gateway.uid().unwrap_or_default();
     match ctx.writer.status::<Gateway, _>(&Key::of(gateway), &uid, &status).await {
-        Ok(mut written) => {
-            written.metadata.managed_fields = None;
-            ctx.world.put_gateway(written);
+        Ok(written) => {
+            ctx.news().gateway_written(gateway, written);
             if is_other {
                 wake_connectors(ctx, &Key::of(gateway));
             }

@@ -125,10 +125,7 @@ async fn publish(ctx: &Context, tunnel: &Tunnel, status: TunnelStatus) -> Result
     let news = events::transitions(before, &status.conditions);
     let uid = tunnel.uid().unwrap_or_default();
     match ctx.writer.status::<Tunnel, _>(&Key::of(tunnel), &uid, &status).await {
-        Ok(mut written) => {
-            written.metadata.managed_fields = None;
-            ctx.world.put_tunnel(written);
-        }
+        Ok(written) => ctx.news().tunnel_written(tunnel, written),
         // Gone, or another one by now: there is nothing to report on.
         Err(error) if matches!(error.code(), 404 | 409) => return Ok(()),
         Err(error) => return Err(error),

@@ -12,6 +12,7 @@ use crate::names;
 
 pub mod child;
 pub mod namespaces;
+pub mod news;
 pub mod owned;
 pub mod pod;
 pub mod roots;

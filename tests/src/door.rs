@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
+
+use crate::mutual::Bundle;
 
 /// A Gateway named door in a namespace of its own, with go-httpbin behind it.
 pub struct Door {
@@ -57,12 +59,17 @@ impl Door {
 
     /// The folder with a client's bundle, fetched anew.
     pub async fn bundle(&self, client: &str) -> PathBuf {
-        let folder = self.bundles.path().join(client);
+        let secret =
+            crate::replica::secret(&self.client, &self.namespace, &format!("door-client-{client}")).await;
+        self.kept(client, &secret)
+    }
+
+    /// A folder with a bundle, for programs.
+    pub fn kept(&self, folder: &str, bundle: &Bundle) -> PathBuf {
+        let folder = self.bundles.path().join(folder);
         std::fs::create_dir_all(&folder).unwrap();
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let secret = secrets.get(&format!("door-client-{client}")).await.unwrap();
-        for (name, value) in secret.data.unwrap() {
-            std::fs::write(folder.join(name), value.0).unwrap();
+        for (name, text) in bundle {
+            std::fs::write(folder.join(name), text).unwrap();
         }
         folder
     }

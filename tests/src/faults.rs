@@ -1,9 +1,10 @@
 //! A layer in front of the operator's client that counts writes and lets one of them fail, in every way that a write
 //! can. Leases don't count: they are about time, not about Gateways.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode};
@@ -13,6 +14,10 @@ use kube::client::Body;
 use tokio::sync::{Barrier, Notify};
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
+
+mod holds;
+
+pub use holds::{Dam, Dammed, Race};
 
 /// What befalls a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,26 +48,6 @@ impl Fault {
     ];
 }
 
-/// Where two operators meet: the first write of each to the same object is held until the other's comes too, so that
-/// neither can have seen what the other wrote.
-#[derive(Debug)]
-pub struct Race {
-    /// How the paths end that are raced for.
-    pub suffix: &'static str,
-    lines: Mutex<BTreeMap<String, Arc<Barrier>>>,
-}
-
-impl Race {
-    /// A race of two for every object whose path ends so.
-    pub fn of_two(suffix: &'static str) -> Arc<Self> {
-        Arc::new(Self { suffix, lines: Mutex::default() })
-    }
-
-    fn line(&self, path: &str) -> Arc<Barrier> {
-        self.lines.lock().unwrap().entry(path.to_owned()).or_insert_with(|| Arc::new(Barrier::new(2))).clone()
-    }
-}
-
 /// What befalls which write, and what was written.
 #[derive(Debug, Default)]
 pub struct Script {
@@ -74,6 +59,7 @@ pub struct Script {
     struck: AtomicBool,
     race: Option<Arc<Race>>,
     met: Mutex<BTreeSet<String>>,
+    dam: Option<Arc<Dam>>,
     /// Told when the operator is to be gone.
     pub stop: Notify,
 }
@@ -87,6 +73,11 @@ impl Script {
     /// Holds the first write to each object of a race.
     pub fn racing(race: Arc<Race>) -> Arc<Self> {
         Arc::new(Self { race: Some(race), ..Self::default() })
+    }
+
+    /// Holds what watches tell.
+    pub fn dammed(dam: Arc<Dam>) -> Arc<Self> {
+        Arc::new(Self { dam: Some(dam), ..Self::default() })
     }
 
     /// The writes so far: method and path.
@@ -120,6 +111,13 @@ impl Script {
         let race = self.race.as_ref().filter(|race| path.ends_with(race.suffix))?;
         let first = *request.method() != Method::GET && self.met.lock().unwrap().insert(path.to_owned());
         first.then(|| race.line(path))
+    }
+
+    /// What a watch is behind.
+    fn dam(&self, request: &Request<Body>) -> Option<Arc<Dam>> {
+        let (verb, what) = asked(request)?;
+        let dam = self.dam.as_ref()?;
+        (verb == "watch" && what.ends_with(&format!("/{}", dam.kind))).then(|| Arc::clone(dam))
     }
 
     fn next(&self, request: &Request<Body>) -> Option<Fault> {
@@ -161,19 +159,19 @@ where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
-    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<Either<B, Full<Bytes>>>;
+    type Response = Response<Either<Dammed<B>, Full<Bytes>>>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
-    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let line = self.script.line(&request);
+        let (line, dam) = (self.script.line(&request), self.script.dam(&request));
         let (fault, script) = (self.script.next(&request), self.script.clone());
         if let Some(answer) = fault.and_then(refusal) {
             return Box::pin(async move { Ok(answer) });
@@ -198,7 +196,7 @@ where
                     std::future::pending().await
                 }
                 Some(Fault::AnswerLost) => Err("the connection was reset before the answer came".into()),
-                _ => Ok(answer.map(Either::Left)),
+                _ => Ok(answer.map(|inner| Either::Left(Dammed::behind(dam, inner)))),
             }
         })
     }
@@ -233,7 +231,7 @@ fn asked(request: &Request<Body>) -> Option<(String, String)> {
     Some((verb.to_owned(), format!("{group}/{resource}")))
 }
 
-fn refusal<B>(fault: Fault) -> Option<Response<Either<B, Full<Bytes>>>> {
+fn refusal<B>(fault: Fault) -> Option<Response<Either<Dammed<B>, Full<Bytes>>>> {
     let (code, reason) = match fault {
         Fault::Conflict => (StatusCode::CONFLICT, "Conflict"),
         Fault::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),

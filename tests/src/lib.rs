@@ -19,6 +19,8 @@ pub mod cli;
 pub mod command;
 pub mod door;
 pub mod faults;
+pub mod leader;
+pub mod mutual;
 pub mod operator;
 pub mod process;
 pub mod real;

@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 /// A process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +30,38 @@ impl Process {
         assert!(killed.success(), "{self:?} was gone already");
     }
 
+    /// Lets it stand still for so long.
+    pub async fn stands(self, stands: Duration) {
+        let _awake = Awakened(self);
+        self.signal("-STOP");
+        sleep(stands).await;
+    }
+
+    /// Lets it stand still and run in turns until this is over: a process that is slow.
+    pub async fn is_slow(self, stands: Duration, runs: Duration, over: CancellationToken) {
+        while !over.is_cancelled() {
+            self.stands(stands).await;
+            over.run_until_cancelled(sleep(runs)).await;
+        }
+    }
+
+    fn signal(self, signal: &str) {
+        drop(Command::new("kill").args([signal, &self.0.to_string()]).status());
+    }
+
     /// The most memory that it ever had, in megabytes (1e6).
     pub fn peak_megabytes(self) -> u64 {
         let status = fs::read_to_string(PathBuf::from(format!("/proc/{}/status", self.0))).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024 / 1_000_000
+    }
+}
+
+/// Runs again once this is gone, however a test ends.
+struct Awakened(Process);
+
+impl Drop for Awakened {
+    fn drop(&mut self) {
+        self.0.signal("-CONT");
     }
 }

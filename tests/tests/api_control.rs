@@ -5,10 +5,13 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, DeleteParams};
 use portcullis_contract::control::{Driver, Issuer, Surroundings};
+use portcullis_operator::gateway::observe::SETTLING;
 use portcullis_operator::world::Kind;
+use portcullis_tests::faults::{Dam, Script};
 use portcullis_tests::operator::Operator;
 use portcullis_tests::replica::{Credentials, Replica, ready_pod};
 use portcullis_tests::{apply, children, client, is, message, namespace, until};
+use tokio::time::timeout;
 
 const SPEC: &str = "clients: [{name: alice}]";
 const CHANGED: &str = "clients: [{name: alice}, {name: bob}]";
@@ -190,4 +193,28 @@ async fn what_replicas_say_of_issuers_and_drivers_becomes_conditions_that_go_wit
     for kind in ["OIDCDiscovered", "Degraded", "Warning"] {
         assert_eq!(message(&gateway, kind), "", "{kind} went with its field");
     }
+}
+
+/// A change that comes between a visit and the write of what it found comes back with that write, and the watch that tells
+/// of it is too late to be news.
+#[tokio::test]
+async fn a_change_that_comes_while_a_status_is_written_is_not_lost() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let dam = Dam::of("gateways");
+    let operator = Operator::start_scripted(&namespace, Script::dammed(dam.clone())).await;
+    apply(&client, &namespace, "door", SPEC).await.unwrap();
+    until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
+
+    dam.close();
+    apply(&client, &namespace, "door", CHANGED).await.unwrap();
+    // The operator knows nothing of it, and has something else to tell.
+    ready_pod(&client, &namespace, "door", "door-1").await;
+    until(&client, &namespace, "door", |gateway| gateway.status.as_ref().unwrap().ready_replicas == 1).await;
+    dam.open();
+    // Before the visit that a new leader pays to everybody once it has led for long enough.
+    let visited = until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued"));
+    let changed = timeout(SETTLING * 2 / 3, visited).await.expect("it was visited for the change");
+    assert_eq!(changed.status.unwrap().clients.len(), 2);
+    operator.stop().await;
 }

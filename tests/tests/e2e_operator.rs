@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::runtime::wait::await_condition;
-use kube::{Api, Client};
 use portcullis_tests::door::{Door, kubectl};
-use portcullis_tests::{PATIENCE, is, until};
-use tokio::time::{Instant, timeout};
+use portcullis_tests::leader::{self, SYSTEM};
+use portcullis_tests::{is, until};
+use tokio::time::Instant;
 
-const SYSTEM: &str = "portcullis-system";
 const SPEC: &str = "
 clients: [{name: alice}]
 backends: [{name: httpbin, match: {pathPrefix: /}, service: {name: httpbin, port: 80}}]
@@ -22,12 +19,11 @@ async fn gateways_serve_without_the_operator_and_follow_the_one_that_takes_over(
     door.until_code(&alice, "/get", "200").await;
 
     // The leader is killed: the other one takes over, and what is changed meanwhile is served soon.
-    let leader = until_led(&door.client, |_| true).await;
-    kubectl(SYSTEM, &["delete", "pod", &leader, "--grace-period=0", "--force"], None).await;
+    let leader = leader::kill(&door.client).await;
     let killed = Instant::now();
     door.apply(&format!("{SPEC}\nlogLevel: Debug")).await;
     // What is killed lives for a moment, and may have served the change still.
-    until_led(&door.client, |holder| holder != leader).await;
+    leader::until_led(&door.client, |holder| holder != leader).await;
     door.until_ready().await;
     let took = killed.elapsed();
     assert!(took < Duration::from_secs(30), "the change was served after {took:?}");
@@ -57,15 +53,4 @@ async fn gateways_serve_without_the_operator_and_follow_the_one_that_takes_over(
     .await;
     assert_eq!(gateway.status.unwrap().ready_replicas, 2);
     kubectl(SYSTEM, &["rollout", "status", "deployment/portcullis-operator", "--timeout=60s"], None).await;
-}
-
-/// Waits until an operator leads that is as wished, and says which.
-async fn until_led(client: &Client, wish: impl Fn(&str) -> bool) -> String {
-    let holder = |lease: &Lease| lease.spec.as_ref()?.holder_identity.clone().filter(|it| !it.is_empty());
-    let leases: Api<Lease> = Api::namespaced(client.clone(), SYSTEM);
-    let led = await_condition(leases, "portcullis-operator", |lease: Option<&Lease>| {
-        lease.and_then(holder).is_some_and(|it| wish(&it))
-    });
-    let lease = timeout(PATIENCE, led).await.expect("in time").expect("the watch goes on");
-    lease.as_ref().and_then(holder).expect("it has a holder")
 }

@@ -3,30 +3,32 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http_body_util::BodyExt as _;
+use http_body_util::Empty;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::TokioIo;
 use portcullis_api::{AuthorityStatus, Gateway, RotationPhase};
 use portcullis_tests::door::{Door, text};
+use portcullis_tests::leader;
+use portcullis_tests::mutual::{Bundle, Caller, configured};
+use portcullis_tests::process::Process;
 use portcullis_tests::replica::secret;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 /// Whatever a phase waits for is there by then: the kubelet takes a minute or two to bring a Secret.
 const PHASE: Duration = Duration::from_mins(8);
 /// Nobody waits longer for one answer.
 const ANSWER: Duration = Duration::from_secs(30);
-/// Callers who come again and again, each time on a new connection.
-const CALLERS: usize = 3;
+/// How long a connection that is kept is not asked, at most.
+const PAUSE: Duration = Duration::from_secs(10);
 const SPEC: &str = "
 replicas: 2
 clients: [{name: alice}, {name: bob}]
@@ -34,65 +36,44 @@ pki: {ca: {publishFor: 2s, retireAfter: 2s}}
 backends: [{name: httpbin, match: {pathPrefix: /}, service: {name: httpbin, port: 80}}]
 ";
 
-type Request = http::Request<Empty<Bytes>>;
-
-/// Whoever comes with a bundle.
-#[derive(Clone)]
-struct Caller {
-    host: String,
-    address: String,
+/// How much is done. `PORTCULLIS_ROTATIONS=3` is what is done by hand: then the operator is killed and a replica stands
+/// still again and again, too.
+struct Load {
+    rotations: i64,
+    /// New connections, at least.
+    handshakes: usize,
+    /// Those that come again and again, each time on a new connection.
+    callers: usize,
+    /// Those that are kept.
+    connections: usize,
 }
 
-impl Caller {
-    /// A handshake with a bundle: tls.crt, tls.key and ca.crt.
-    async fn tls(&self, bundle: &Bundle, protocol: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = rustls::RootCertStore::empty();
-        for root in certificates(&bundle["ca.crt"]) {
-            roots.add(root).unwrap();
+impl Load {
+    fn wanted() -> Self {
+        match std::env::var("PORTCULLIS_ROTATIONS").map(|it| it.parse().unwrap()) {
+            Ok(rotations) => Self { rotations, handshakes: 100_000, callers: 16, connections: 1_000 },
+            Err(_) => Self { rotations: 1, handshakes: 100, callers: 3, connections: 20 },
         }
-        let key = PrivateKeyDer::from_pem_slice(bundle["tls.key"].as_bytes()).unwrap();
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(certificates(&bundle["tls.crt"]), key)
-            .unwrap();
-        config.alpn_protocols = vec![protocol.to_vec()];
-        let name = ServerName::try_from(self.host.clone()).unwrap();
-        let stream = TcpStream::connect((self.address.as_str(), 443)).await?;
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
-    }
-
-    fn request(&self, path: &str) -> Request {
-        let uri = format!("https://{}{path}", self.host);
-        http::Request::get(uri).header("host", &self.host).body(Empty::new()).unwrap()
-    }
-
-    /// Comes with a bundle, and is answered.
-    async fn visit(&self, bundle: &Bundle) -> Result<(), String> {
-        let visit = async {
-            let stream =
-                self.tls(bundle, b"http/1.1").await.map_err(|error| format!("no connection: {error}"))?;
-            let (mut sender, connection) =
-                http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-            let carried = tokio::spawn(connection);
-            let answer = asked(|| sender.send_request(self.request("/status/200"))).await;
-            drop(sender);
-            match answer {
-                Ok(_) => Ok(()),
-                // Whether the request was sent by then or not, the connection knows why it ended.
-                Err(error) => Err(format!("{error}: {:?}", carried.await)),
-            }
-        };
-        timeout(ANSWER, visit).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     }
 }
 
-type Bundle = std::collections::BTreeMap<String, String>;
-
-fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect()
+/// Comes with a bundle on a new connection, and is answered.
+async fn visit(caller: &Caller, bundle: &Bundle) -> Result<(), String> {
+    let visit = async {
+        let stream = caller.tls(configured(bundle, b"http/1.1")).await;
+        let stream = stream.map_err(|error| format!("no connection: {error}"))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        let carried = tokio::spawn(connection);
+        let answer = asked(|| sender.send_request(caller.request("/status/200"))).await;
+        drop(sender);
+        match answer {
+            Ok(_) => Ok(()),
+            // Whether the request was sent by then or not, the connection knows why it ended.
+            Err(error) => Err(format!("{error}: {:?}", carried.await)),
+        }
+    };
+    timeout(ANSWER, visit).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
 /// Asks, and is answered with 200. Where the backend was not reached (502), it is asked once more on the same connection,
@@ -112,19 +93,52 @@ async fn asked<F: Future<Output = hyper::Result<http::Response<Incoming>>>>(
 /// An HTTP/2 connection that is asked again and again; how often it was, or what became of it.
 async fn stays(
     caller: Caller,
-    mut sender: http2::SendRequest<Empty<Bytes>>,
-    over: Arc<AtomicBool>,
+    mut sender: SendRequest<Empty<Bytes>>,
+    pause: Duration,
+    over: CancellationToken,
 ) -> Result<usize, String> {
     let mut count = 0;
-    while !over.load(Ordering::SeqCst) {
+    loop {
         let answer = timeout(ANSWER, asked(|| sender.send_request(caller.request("/bytes/100")))).await;
         let answer = answer.map_err(|_| "no answer in time".to_owned())?;
         let answer = answer.map_err(|error| format!("after {count} requests: {error}"))?;
         answer.into_body().collect().await.map_err(|error| error.to_string())?;
         count += 1;
-        sleep(Duration::from_millis(100)).await;
+        if over.run_until_cancelled(sleep(pause)).await.is_none() {
+            return Ok(count);
+        }
     }
-    Ok(count)
+}
+
+/// Comes again and again, each time with what is in the Secret by then.
+async fn comes(
+    caller: Caller,
+    bundle: watch::Receiver<Bundle>,
+    count: Arc<AtomicUsize>,
+    over: CancellationToken,
+) -> Vec<String> {
+    let mut failed = Vec::new();
+    while !over.is_cancelled() {
+        let bundle = bundle.borrow().clone();
+        failed.extend(visit(&caller, &bundle).await.err());
+        count.fetch_add(1, Ordering::SeqCst);
+    }
+    failed
+}
+
+/// Kills the operator that leads, and lets a replica stand still, in turns; how often.
+async fn disturbs(door: Arc<Door>, over: CancellationToken) -> usize {
+    let mut count = 0;
+    while over.run_until_cancelled(sleep(Duration::from_secs(15))).await.is_some() {
+        if count % 2 == 0 {
+            leader::kill(&door.client).await;
+        } else {
+            let pods = door.pods().await;
+            Process::of_pod(&pods[count / 2 % pods.len()]).stands(PAUSE).await;
+        }
+        count += 1;
+    }
+    count
 }
 
 async fn until(door: &Door, wish: impl Fn(&AuthorityStatus) -> bool) -> AuthorityStatus {
@@ -164,55 +178,66 @@ async fn with_tools(door: &Door, number: usize, failed: &mut Vec<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_is_rotated_under_load_without_a_failed_handshake_and_without_a_connection_that_is_cut()
 {
+    let load = Load::wanted();
     let door = Arc::new(Door::ready(SPEC).await);
     let alice = door.bundle("alice").await;
     door.until_code(&alice, "/status/200", "200").await;
-    let caller = Caller { host: door.host(), address: door.address().await };
+    let caller = Caller::to(&door).await;
     let before: Bundle = secret(&door.client, &door.namespace, "door-client-alice").await;
     let first = until(&door, |ca| ca.phase == RotationPhase::Stable).await;
 
-    let over = Arc::new(AtomicBool::new(false));
-    let stream = caller.tls(&before, b"h2").await.unwrap();
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let held = tokio::spawn(stays(caller.clone(), sender, Arc::clone(&over)));
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|_| {
-            let (door, caller, over) = (Arc::clone(&door), caller.clone(), Arc::clone(&over));
-            tokio::spawn(async move {
-                let (mut count, mut failed) = (0, Vec::new());
-                while !over.load(Ordering::SeqCst) {
-                    let bundle = secret(&door.client, &door.namespace, "door-client-alice").await;
-                    count += 1;
-                    failed.extend(caller.visit(&bundle).await.err());
-                }
-                (count, failed)
-            })
+    let over = CancellationToken::new();
+    let pause = (Duration::from_millis(100) * u32::try_from(load.connections).unwrap()).min(PAUSE);
+    let mut held = JoinSet::new();
+    for _ in 0..load.connections {
+        let (sender, _) = caller.http2(configured(&before, b"h2")).await.unwrap();
+        held.spawn(stays(caller.clone(), sender, pause, over.clone()));
+    }
+    let (bundles, bundle) = watch::channel(before.clone());
+    let handshakes = Arc::new(AtomicUsize::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..load.callers {
+        callers.spawn(comes(caller.clone(), bundle.clone(), Arc::clone(&handshakes), over.clone()));
+    }
+    let fetched = {
+        let (door, over) = (Arc::clone(&door), over.clone());
+        tokio::spawn(async move {
+            while over.run_until_cancelled(sleep(Duration::from_millis(100))).await.is_some() {
+                bundles.send_replace(secret(&door.client, &door.namespace, "door-client-alice").await);
+            }
         })
-        .collect();
+    };
     let tools = {
-        let (door, over) = (Arc::clone(&door), Arc::clone(&over));
+        let (door, over) = (Arc::clone(&door), over.clone());
         tokio::spawn(async move {
             let (mut count, mut failed) = (0, Vec::new());
-            while !over.load(Ordering::SeqCst) {
+            while !over.is_cancelled() {
                 with_tools(&door, count, &mut failed).await;
                 count += 1;
             }
             (count, failed)
         })
     };
+    let disturbed = (load.rotations > 1).then(|| tokio::spawn(disturbs(Arc::clone(&door), over.clone())));
 
-    door.kubectl(&["annotate", "gateway", "door", "portcullis.dev/rotate=one"], None).await;
-    let last =
-        until(&door, |ca| ca.phase == RotationPhase::Stable && ca.generation == first.generation + 1).await;
-    assert_ne!(last.fingerprint, first.fingerprint);
+    let mut last = first.clone();
+    while last.generation < first.generation + load.rotations
+        || handshakes.load(Ordering::SeqCst) < load.handshakes
+    {
+        let (old, wanted) = (last.fingerprint, last.generation + 1);
+        let rotate = format!("portcullis.dev/rotate=to-{wanted}");
+        door.kubectl(&["annotate", "--overwrite", "gateway", "door", &rotate], None).await;
+        last = until(&door, |ca| ca.phase == RotationPhase::Stable && ca.generation == wanted).await;
+        assert_ne!(last.fingerprint, old);
+        println!("{} new connections by now", handshakes.load(Ordering::SeqCst));
+    }
     // Whoever believes the server has still to show a certificate of the new one.
     let mut outdated = secret(&door.client, &door.namespace, "door-client-alice").await;
     outdated.extend(["tls.crt", "tls.key"].map(|name| (name.to_owned(), before[name].clone())));
     let refused = {
         let began = Instant::now();
         loop {
-            match caller.visit(&outdated).await {
+            match visit(&caller, &outdated).await {
                 Err(error) => break error,
                 Ok(()) => assert!(began.elapsed() < PHASE, "the old certificate still opens the Gateway"),
             }
@@ -222,21 +247,29 @@ async fn an_authority_is_rotated_under_load_without_a_failed_handshake_and_witho
     println!("the old certificate: {refused}");
     // With TLS 1.3 a client learns of it once it has asked.
     assert!(refused.contains("no answer: ") && refused.contains("AlertReceived"), "{refused}");
-    over.store(true, Ordering::SeqCst);
+    over.cancel();
+    fetched.await.unwrap();
 
-    let (mut handshakes, mut failed) = (0, Vec::new());
-    for caller in callers {
-        let (count, theirs) = caller.await.unwrap();
-        handshakes += count;
-        failed.extend(theirs);
-    }
+    let mut failed: Vec<String> = callers.join_all().await.into_iter().flatten().collect();
     let (count, theirs) = tools.await.unwrap();
     failed.extend(theirs);
-    let asked = held.await.unwrap().unwrap();
+    let mut asked = 0;
+    for kept in held.join_all().await {
+        match kept {
+            Ok(count) => asked += count,
+            Err(error) => failed.push(format!("a connection from before: {error}")),
+        }
+    }
+    if let Some(disturbed) = disturbed {
+        println!("disturbed {} times", disturbed.await.unwrap());
+    }
+    let handshakes = handshakes.load(Ordering::SeqCst);
     println!(
-        "{handshakes} handshakes and {count} of curl and grpcurl, {} failed; {asked} requests on the connection from before",
-        failed.len()
+        "{} rotations, {handshakes} new connections and {count} of curl and grpcurl, {} failed; {asked} requests on {} connections from before",
+        last.generation - first.generation,
+        failed.len(),
+        load.connections
     );
-    assert!(handshakes > 100 && count > 10 && asked > 50);
+    assert!(handshakes >= load.handshakes && count > 10 && asked > load.connections);
     assert!(failed.is_empty(), "{failed:#?}");
 }

@@ -12,7 +12,6 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use portcullis_api::condition::{ConditionType, holds};
 use portcullis_api::{Gateway, Tunnel};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::child::{self, Child, Kind};
+use super::news::News;
 use super::pod::Pod;
 use super::{Key, Owner, World, selects};
 use crate::cause::chain;
@@ -256,7 +256,7 @@ impl Watches {
             }
         };
         for key in selecting {
-            self.wake_tunnels(&key, urgency);
+            self.news().wake_tunnels(&key, urgency);
             self.queue.add(key, urgency);
         }
     }
@@ -274,76 +274,48 @@ impl Watches {
             Sight::There(gateway) => {
                 let seen = gateway.status.as_ref().and_then(|status| status.observed_generation);
                 let urgency = if seen == gateway.metadata.generation { urgency } else { Urgency::Changed };
-                let mut gateway = gateway.clone();
-                gateway.metadata.managed_fields = None;
-                self.want_namespaces(&gateway);
-                let key = Key::of(&gateway);
-                let before = self.world.revision(&key);
-                if self.world.put_gateway(gateway) {
-                    if self.world.revision(&key) != before {
-                        self.wake_tunnels(&key, urgency);
-                    }
-                    self.queue.add(key, urgency);
-                }
+                self.want_namespaces(gateway);
+                self.news().gateway(gateway.clone(), urgency);
             }
             Sight::Gone(gateway) => {
                 let key = Key::of(gateway);
                 self.world.remove_gateway(&key);
-                self.wake_tunnels(&key, urgency);
+                self.news().wake_tunnels(&key, urgency);
                 self.queue.add(key, urgency);
             }
             Sight::Only(seen) => {
                 for key in self.world.keep_gateways(scope, seen) {
-                    self.wake_tunnels(&key, urgency);
+                    self.news().wake_tunnels(&key, urgency);
                     self.queue.add(key, urgency);
                 }
             }
         }
     }
 
-    fn wake_tunnels(&self, gateway: &Key, urgency: Urgency) {
-        for tunnel in self.world.tunnels_of(gateway) {
-            self.tunnels.add(Key::of(&*tunnel), urgency);
-        }
+    fn news(&self) -> News<'_> {
+        News { world: &self.world, gateways: &self.queue, tunnels: &self.tunnels }
     }
 
-    /// A Tunnel that comes, goes or changes means something to its Gateway, and to the others that want the same name.
     fn tunnel(&self, scope: Option<&str>, sight: Sight<'_, Tunnel>, urgency: Urgency) {
         match sight {
             Sight::There(tunnel) => {
                 let seen = tunnel.status.as_ref().and_then(|status| status.observed_generation);
                 let urgency = if seen == tunnel.metadata.generation { urgency } else { Urgency::Changed };
-                let mut tunnel = tunnel.clone();
-                tunnel.metadata.managed_fields = None;
-                let key = Key::of(&tunnel);
-                if let Some(gateways) = self.world.put_tunnel(tunnel) {
-                    self.wake_rivals(&gateways, urgency);
-                    self.tunnels.add(key, urgency);
-                    self.add_all(gateways, urgency);
-                }
+                self.news().tunnel(tunnel.clone(), urgency);
             }
             Sight::Gone(tunnel) => {
                 let key = Key::of(tunnel);
                 let gateways: Vec<Key> = self.world.remove_tunnel(&key).into_iter().collect();
-                self.wake_rivals(&gateways, urgency);
+                self.news().wake_rivals(&gateways, urgency);
                 self.tunnels.add(key, urgency);
                 self.add_all(gateways, urgency);
             }
             Sight::Only(seen) => {
                 for (tunnel, gateway) in self.world.keep_tunnels(scope, seen) {
-                    self.wake_rivals(std::slice::from_ref(&gateway), urgency);
+                    self.news().wake_rivals(std::slice::from_ref(&gateway), urgency);
                     self.tunnels.add(tunnel, urgency);
                     self.queue.add(gateway, urgency);
                 }
-            }
-        }
-    }
-
-    /// Those that were not accepted: a name or a place may be free by now.
-    fn wake_rivals(&self, gateways: &[Key], urgency: Urgency) {
-        for tunnel in gateways.iter().flat_map(|gateway| self.world.tunnels_of(gateway)) {
-            if !tunnel.status.as_ref().is_some_and(|it| holds(&it.conditions, ConditionType::Accepted)) {
-                self.tunnels.add(Key::of(&*tunnel), urgency);
             }
         }
     }
