@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use portcullis_tests::chart;
 use portcullis_tests::door::{Door, kubectl, text};
 use portcullis_tests::real::prometheus::{Prometheus, Sample, promtool};
-use portcullis_tests::tunnel::{code, connector_with, free_port, ready_web, service, until};
+use portcullis_tests::tunnel::{code, connector_with, ready_web, service, until};
+use portcullis_tests::{chart, ports};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -114,7 +114,7 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
     let (bundle, logs) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
     let (mut httpbin, port) = service().await;
     let endpoint = format!("http://localhost:{port}");
-    let (web, metrics) = (format!("{}/web", door.namespace), free_port());
+    let (web, metrics) = (format!("{}/web", door.namespace), ports::free("127.0.0.1"));
     let listen = format!("127.0.0.1:{metrics}");
     let arguments = [web.as_str(), "--endpoint", &endpoint, "--metrics-listen", &listen];
     let mut running = connector_with(&door, &bundle, &logs.path().join("log"), &arguments).await;

@@ -1,9 +1,8 @@
 //! Tunnels to services outside of the cluster: applied with kubectl, connected by the real connector, visited with curl.
 
 use portcullis_tests::door::{Door, json_of, text};
-use portcullis_tests::tunnel::{
-    self, SPEC, code, connector, connector_with, free_port, service, until, visit,
-};
+use portcullis_tests::ports;
+use portcullis_tests::tunnel::{self, SPEC, code, connector, connector_with, service, until, visit};
 use tokio::time::Instant;
 
 const WEB: &str = "web.t.example.com";
@@ -164,7 +163,7 @@ async fn a_connector_takes_up_what_its_file_says_and_what_is_under_way_is_not_cu
     let (bundle, folder) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
     let (_httpbin, port) = service().await;
     let endpoint = format!("http://localhost:{port}");
-    let metrics = free_port();
+    let metrics = ports::free("127.0.0.1");
     let offered = |name: &str| format!("- {{name: {}/{name}, endpoints: ['{endpoint}']}}\n", door.namespace);
     let told = |tunnels: &str| format!("metricsListen: 127.0.0.1:{metrics}\ntunnels:\n{tunnels}");
     let config = folder.path().join("connector.yaml");

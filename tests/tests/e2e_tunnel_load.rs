@@ -11,8 +11,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_tests::door::{Door, text, tool};
+use portcullis_tests::ports;
 use portcullis_tests::process::Process;
-use portcullis_tests::tunnel::{Running, SPEC, connector, free_port, ready_web, service, visit};
+use portcullis_tests::tunnel::{Running, SPEC, connector, ready_web, service, visit};
 use portcullis_tests::visitor::{Visitor, whole};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -44,7 +45,7 @@ const CASES: [&str; 13] = [
 async fn grpc_of_all_kinds_goes_through_between_a_client_and_a_server_that_nobody_here_wrote() {
     let door = Door::ready(SPEC).await;
     let (bundle, logs) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
-    let port = free_port();
+    let port = ports::free("127.0.0.1");
     let mut server = tool("grpc-interop-server");
     server
         .args(["-port", &port.to_string()])
