@@ -10,8 +10,9 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::process::Command;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// A Gateway named door in a namespace of its own, with go-httpbin behind it.
 pub struct Door {
@@ -33,7 +34,7 @@ impl Door {
         namespaces.patch(&namespace, &PatchParams::default(), &Patch::Merge(&labels)).await.unwrap();
         let door = Self { client, namespace, bundles: tempfile::tempdir().unwrap() };
         door.kubectl(&["apply", "-f", "-"], Some(&httpbin())).await;
-        door.kubectl(&["rollout", "status", "deployment/httpbin", "--timeout=60s"], None).await;
+        door.kubectl(&["rollout", "status", "deployment/httpbin", "--timeout=180s"], None).await;
         door
     }
 
@@ -50,9 +51,21 @@ impl Door {
         crate::apply(&self.client, &self.namespace, "door", spec).await.unwrap();
     }
 
-    /// Waits until it is Ready, of the current generation.
+    /// Waits until it is Ready, of the current generation, and its Service leads there: kube-proxy takes a second or so to
+    /// know of a new one, and of its pods.
     pub async fn until_ready(&self) -> portcullis_api::Gateway {
-        crate::until(&self.client, &self.namespace, "door", crate::is("Ready", "True", "Ready")).await
+        let ready = crate::is("Ready", "True", "Ready");
+        let gateway = crate::until(&self.client, &self.namespace, "door", ready).await;
+        let services: Api<Service> = Api::namespaced(self.client.clone(), &self.namespace);
+        let spec = services.get("door").await.unwrap().spec.unwrap();
+        let port = u16::try_from(spec.ports.unwrap()[0].port).unwrap();
+        let (address, began) = (spec.cluster_ip.unwrap(), Instant::now());
+        let connect = || timeout(Duration::from_secs(5), TcpStream::connect((address.as_str(), port)));
+        while !connect().await.is_ok_and(|connected| connected.is_ok()) {
+            assert!(began.elapsed() < crate::PATIENCE, "the Service does not lead to the Gateway");
+            sleep(Duration::from_millis(100)).await;
+        }
+        gateway
     }
 
     /// The folder with a client's bundle, fetched anew.
@@ -86,7 +99,7 @@ impl Door {
             "--silent",
             "--show-error",
             "--max-time",
-            "20",
+            "60",
             "--resolve",
             &format!("{host}:443:{address}"),
         ]);
@@ -113,7 +126,23 @@ impl Door {
             if seen == code {
                 return;
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "{path} is answered with {seen}, not {code}");
+            assert!(began.elapsed() < crate::PATIENCE, "{path} is answered with {seen}, not {code}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Nobody comes in with this; in the end TLS says why, in this word. What is closed while `curl` still speaks may look
+    /// like a broken connection to it: then it is asked again.
+    pub async fn turned_away(&self, bundle: Option<&Path>, path: &str, why: &str) {
+        let began = Instant::now();
+        loop {
+            let output = self.curl(bundle, path, &["--insecure"]).await;
+            let said = text(&output.stderr);
+            assert!(!output.status.success(), "it was let in: {}", text(&output.stdout));
+            if said.contains(why) {
+                return;
+            }
+            assert!(began.elapsed() < crate::PATIENCE, "it is not told `{why}` but: {said}");
             sleep(Duration::from_millis(100)).await;
         }
     }
@@ -134,7 +163,7 @@ impl Door {
     /// The same, with a request as JSON.
     pub async fn grpcurl_with(&self, bundle: &Path, method: &str, request: &str) -> Output {
         let mut command = tool("grpcurl");
-        command.args(["-d", request]);
+        command.args(["-connect-timeout", "60", "-d", request]);
         for (flag, file) in [("-cacert", "ca.crt"), ("-cert", "tls.crt"), ("-key", "tls.key")] {
             command.arg(flag).arg(bundle.join(file));
         }
@@ -148,7 +177,12 @@ impl Door {
         for (flag, file) in [("ca-cert", "ca.crt"), ("client-cert", "tls.crt"), ("client-key", "tls.key")] {
             command.arg(format!("-tls-{flag}={}", bundle.join(file).display()));
         }
-        command.args(["-tls", "-connect-timeout=5s", &format!("-tls-server-name={}", self.host())]);
+        command.args([
+            "-tls",
+            "-connect-timeout=30s",
+            "-rpc-timeout=30s",
+            &format!("-tls-server-name={}", self.host()),
+        ]);
         command.arg(format!("-addr={}:443", self.address().await));
         command.output().await.unwrap()
     }
@@ -222,15 +256,15 @@ pub async fn run(command: &mut Command, input: Option<&str>) -> String {
     text(&output.stdout)
 }
 
-/// Runs a program with this on its standard input.
+/// Runs a program with this on its standard input. One that ends before it has read all of it says in its output why.
 pub async fn fed(command: &mut Command, input: Option<&str>) -> Output {
     use tokio::io::AsyncWriteExt as _;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.unwrap_or_default().as_bytes()).await.unwrap();
-    drop(stdin);
-    child.wait_with_output().await.unwrap()
+    let feeding = async move { drop(stdin.write_all(input.unwrap_or_default().as_bytes()).await) };
+    let ((), output) = tokio::join!(feeding, child.wait_with_output());
+    output.unwrap()
 }
 
 /// A program that `cargo xtask test` has put beside the cluster's own.
