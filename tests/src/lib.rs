@@ -19,6 +19,7 @@ pub mod cli;
 pub mod command;
 pub mod door;
 pub mod faults;
+pub mod lag;
 pub mod operator;
 pub mod ports;
 pub mod process;
