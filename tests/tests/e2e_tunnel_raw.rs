@@ -26,7 +26,7 @@ fn server(arguments: &[&str]) -> (Running, u16) {
 async fn call(address: &str, port: &str, case: &str, more: &[&str]) -> Output {
     let mut client = tool("grpc-interop-client");
     client.args(["-server_host", address, "-server_port", port, "-test_case", case]).args(more);
-    tokio::time::timeout(std::time::Duration::from_mins(1), client.output()).await.unwrap().unwrap()
+    tokio::time::timeout(std::time::Duration::from_mins(3), client.output()).await.unwrap().unwrap()
 }
 
 async fn ready(door: &Door, name: &str, spec: &str) -> String {
