@@ -94,6 +94,19 @@ impl Operator {
         }
     }
 
+    /// Waits until one of its pages has this line: it tells when it has come that far.
+    pub async fn until_line(&self, path: &str, wish: &str) {
+        let began = tokio::time::Instant::now();
+        loop {
+            let (_, text) = self.page(path).await;
+            if text.lines().any(|line| line == wish) {
+                return;
+            }
+            assert!(began.elapsed() < crate::PATIENCE, "never {wish}: {text}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
     /// From one moment to the next it is gone.
     pub fn kill(mut self) {
         self.runtime.take().unwrap().shutdown_background();

@@ -28,17 +28,6 @@ async fn issued(client: &Client, namespace: &str, name: &str) {
     until(client, namespace, name, is("CertificatesReady", "True", "Issued")).await;
 }
 
-/// Waits until an operator's page says so; it tells when it has come that far.
-async fn until_page(operator: &Operator, path: &str, wish: &str) {
-    let wait = async {
-        let mut pace = tokio::time::interval(Duration::from_millis(50));
-        while !operator.page(path).await.1.lines().any(|line| line == wish) {
-            pace.tick().await;
-        }
-    };
-    tokio::time::timeout(portcullis_tests::PATIENCE, wait).await.unwrap_or_else(|_| panic!("never {wish}"));
-}
-
 #[tokio::test]
 async fn of_two_operators_one_leads_and_the_other_is_ready_and_writes_nothing() {
     let client = client().await;
@@ -46,12 +35,12 @@ async fn of_two_operators_one_leads_and_the_other_is_ready_and_writes_nothing() 
     let first = operator(&namespace, "first").await;
     issued(&client, &namespace, "door").await;
     let second = operator(&namespace, "second").await;
-    until_page(&second, "/readyz", "ok").await;
-    until_page(&second, "/metrics", "portcullis_operator_gateways 1").await;
+    second.until_line("/readyz", "ok").await;
+    second.until_line("/metrics", "portcullis_operator_gateways 1").await;
     issued(&client, &namespace, "other").await;
-    until_page(&second, "/metrics", "portcullis_operator_gateways 2").await;
-    until_page(&second, "/metrics", "portcullis_operator_leading 0").await;
-    until_page(&first, "/metrics", "portcullis_operator_leading 1").await;
+    second.until_line("/metrics", "portcullis_operator_gateways 2").await;
+    second.until_line("/metrics", "portcullis_operator_leading 0").await;
+    first.until_line("/metrics", "portcullis_operator_leading 1").await;
     assert_eq!(second.script.writes(), Vec::<String>::new());
 }
 
@@ -62,7 +51,7 @@ async fn a_killed_leader_is_replaced_within_fifteen_seconds_and_the_two_never_wr
     let first = operator(&namespace, "first").await;
     issued(&client, &namespace, "door").await;
     let second = operator(&namespace, "second").await;
-    until_page(&second, "/readyz", "ok").await;
+    second.until_line("/readyz", "ok").await;
 
     let old = first.script.clone();
     first.kill();
@@ -88,7 +77,7 @@ async fn a_polite_stop_hands_over_at_once_and_in_order() {
     let first = operator(&namespace, "first").await;
     issued(&client, &namespace, "door").await;
     let second = operator(&namespace, "second").await;
-    until_page(&second, "/readyz", "ok").await;
+    second.until_line("/readyz", "ok").await;
     // Both have something to do while they change places.
     for number in 0..5 {
         apply(&client, &namespace, &format!("door-{number}"), "clients: [{name: alice}]").await.unwrap();
