@@ -70,16 +70,20 @@ async fn grant(client: &Client, namespace: &str, wide: &[PolicyRule], own: &[Pol
 /// Waits until the API server knows of the rules of an operator in a namespace, for the whole cluster or for one: it does a
 /// moment after they were made.
 async fn until_known(client: &Client, operator: &str, of: Option<&str>, rules: &[PolicyRule]) {
-    let first = |list: &Option<Vec<String>>| list.iter().flatten().next().cloned().unwrap_or_default();
-    let (rule, all) = (&rules[0], first(&rules[0].resources));
+    let first = |list: Option<&Vec<String>>| list.and_then(|it| it.first()).cloned().unwrap_or_default();
+    let (rule, all) = (&rules[0], first(rules[0].resources.as_ref()));
     let (resource, part) = all.split_once('/').unwrap_or((&all, ""));
     let review = json!({
         "metadata": {},
         "spec": {
             "user": format!("system:serviceaccount:{operator}:portcullis-operator"),
             "resourceAttributes": {
-                "verb": rule.verbs[0], "group": first(&rule.api_groups), "resource": resource, "subresource": part,
-                "name": first(&rule.resource_names), "namespace": of.unwrap_or_default(),
+                "verb": rule.verbs[0],
+                "group": first(rule.api_groups.as_ref()),
+                "resource": resource,
+                "subresource": part,
+                "name": first(rule.resource_names.as_ref()),
+                "namespace": of.unwrap_or_default(),
             },
         },
     });
