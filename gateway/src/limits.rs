@@ -36,7 +36,8 @@ pub struct Limits {
     pub send_buffer: usize,
     /// Connections to one HTTP/1.1 backend that wait for the next request.
     pub idle_backend_connections: usize,
-    /// How long they wait.
+    /// How long they wait: less than the five seconds after which many servers close theirs (Node, Apache, uvicorn), so that
+    /// no request meets an end that is on its way.
     pub backend_idle_time: Duration,
     /// Requests on one h2c connection to a backend before another one is opened.
     pub streams_per_backend_connection: usize,
@@ -64,7 +65,7 @@ impl Default for Limits {
             connection_window: 8 * 1024 * 1024,
             send_buffer: 128 * 1024,
             idle_backend_connections: 512,
-            backend_idle_time: Duration::from_mins(1),
+            backend_idle_time: Duration::from_secs(4),
             streams_per_backend_connection: 100,
             h2c_backend_connections: 8,
             issuer_pause: Duration::from_secs(30),

@@ -18,7 +18,7 @@ use crate::support::door::{Plan, backend, prefix};
 use crate::support::idp::Idp;
 use crate::support::relay::{End, Relay};
 use crate::support::signer::Signer;
-use crate::support::{Backend, Door, eventually, pki};
+use crate::support::{Backend, Door, eventually, nobody, pki};
 use crate::tokens::until_believed;
 
 /// As if it had been stored.
@@ -43,7 +43,7 @@ fn bundle(door: &Door) -> Bundle {
 }
 
 fn access(bundle: Bundle, tokens: Arc<dyn TokenSource>) -> Access {
-    Access::new(bundle, tokens, false, Duration::from_secs(10))
+    Access::new(bundle, tokens, false, Duration::from_secs(40))
 }
 
 fn bearer(token: &str) -> Arc<dyn TokenSource> {
@@ -270,10 +270,10 @@ async fn where_nothing_listens_it_is_said_which_address_was_tried() {
     let (plan, _echo) = plan().await;
     let door = plan.start().await;
     let mut gateway = gateway(&door, "https", store::Mode::MutualTLS);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    gateway.endpoint = format!("https://127.0.0.1:{port}").parse().unwrap();
+    let (_held, nobody) = nobody();
+    gateway.endpoint = format!("https://{nobody}").parse().unwrap();
     let (exit, words) = user(&gateway, &access(bundle(&door), Arc::new(Anonymous))).await.unwrap_err();
-    assert!(exit == Exit::Unreachable && words.contains(&format!("127.0.0.1:{port}")), "{words}");
+    assert!(exit == Exit::Unreachable && words.contains(&nobody.to_string()), "{words}");
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     gateway.endpoint = format!("https://{}", silent.local_addr().unwrap()).parse().unwrap();
     let brief = Access { timeout: Duration::from_millis(200), ..access(bundle(&door), Arc::new(Anonymous)) };

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::door::{Plan, backend, client, prefix};
 use crate::support::operator::{Operator, write_credentials};
-use crate::support::{Backend, Door, eventually, pki, soon};
+use crate::support::{Backend, Door, eventually, pki, port_of, soon};
 
 /// A gateway that dials this endpoint.
 async fn attached_door(endpoint: &str, control_ca: &Authority, address: SocketAddr) -> Door {
@@ -161,8 +161,9 @@ async fn a_redirect_is_followed_and_the_leader_must_show_the_same_name() {
 async fn with_the_operator_gone_the_last_snapshot_is_served_and_the_replica_comes_back() {
     let echo = Backend::echo().await;
     let authority = pki::authority("control");
-    let operator = Operator::new(&authority).await;
-    let address = operator.address;
+    // Nobody else is given its port while it is away.
+    let address = SocketAddr::from(([127, 0, 0, 1], port_of(&["127.0.0.1"])));
+    let operator = Operator::listening(&authority, address).await;
     let door = attached_door(&operator.endpoint(), &authority, echo.address).await;
     let (mut attachment, _) = operator.attached().await;
     attachment.send(&with_client(&door.snapshot, "dev")).await;

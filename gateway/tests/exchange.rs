@@ -1,5 +1,7 @@
 //! Requests and responses as they are sent: methods, queries, repeated headers, routes, pools.
 
+use std::time::Duration;
+
 use http::{Method, Request};
 use portcullis_contract::snapshot::{Match, Protocol, Target};
 
@@ -111,6 +113,19 @@ async fn connections_to_backends_are_used_again() {
         }
         assert_eq!(echo.opened() - before, 1);
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_has_waited_as_long_as_it_may_is_not_used_again() {
+    let echo = Backend::echo().await;
+    let mut plan = Plan::new(vec![backend("api", prefix("/"), echo.address, Protocol::Http1)]);
+    plan.options.limits.backend_idle_time = Duration::ZERO;
+    let door = plan.start().await;
+    let mut caller = door.http2().await;
+    for _ in 0..3 {
+        assert_eq!(caller.get("/a").await.status, 200);
+    }
+    assert_eq!(echo.opened(), 3);
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ async fn ten_thousand_headers_are_431_over_both_protocols() {
 #[tokio::test]
 async fn a_header_that_does_not_end_is_cut_off() {
     let mut plan = Plan::new(Vec::new());
-    plan.options.limits.header_time = Duration::from_millis(200);
+    plan.options.limits.header_time = Duration::from_secs(2);
     let door = plan.start().await;
     let half = exchange(door.tls(&door.ci, "http/1.1").await, b"GET / HTTP/1.1\r\nHost: ").await;
     assert!(half.is_empty());
@@ -61,13 +61,13 @@ async fn a_header_that_does_not_end_is_cut_off() {
 #[tokio::test]
 async fn idle_connections_are_closed_and_busy_ones_are_not() {
     let slow = Backend::new(|_| async {
-        tokio::time::sleep(Duration::from_millis(800)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
         Ok(crate::support::backend::reply("slow"))
     })
     .await;
     let mut plan = Plan::new(vec![backend("api", prefix("/"), slow.address, Protocol::Http1)]);
-    plan.options.limits.idle_time = Duration::from_millis(200);
-    plan.options.limits.header_time = Duration::from_millis(200);
+    plan.options.limits.idle_time = Duration::from_secs(2);
+    plan.options.limits.header_time = Duration::from_secs(2);
     let door = plan.start().await;
     let (mut one, mut two) = (door.http1().await, door.http2().await);
     let (first, second) = tokio::join!(one.get("/"), two.get("/"));

@@ -31,14 +31,14 @@ use crate::support::relay::{End, Weather};
 /// Visitors at once while things break.
 const VISITORS: u64 = 6;
 /// Seeds at once.
-const ABREAST: usize = 4;
+const ABREAST: usize = 2;
 
 /// A connection of which one side is gone without a word is let go: a ping every 10 s, 5 s to answer it.
-const SILENCE: Duration = Duration::from_secs(22);
+const SILENCE: Duration = Duration::from_secs(30);
 /// From the last fault until everything is connected as it should be: the longest wait of a connector is 10 s.
-const RECOVERY: Duration = Duration::from_secs(40);
+const RECOVERY: Duration = Duration::from_mins(1);
 /// Whoever waits for an answer of a connection that breaks.
-const AT_ONCE: Duration = Duration::from_secs(8);
+const AT_ONCE: Duration = Duration::from_secs(10);
 /// A request, where nothing on its way is broken: generous, since a machine may be busy, and less than what it takes until
 /// a link that is stalled is given up.
 const PROMPT: Duration = Duration::from_secs(12);

@@ -1,7 +1,6 @@
 //! The `portcullis` command as a person or a pipeline runs it: names that it finds, a browser that it opens, variables.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use crate::door::text;
 use crate::real::contained;
 
 /// Nothing here takes longer.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 /// What is told to open an address notes it: a browser of the test's opens it then.
 const NOTE: &str =
     "#!/bin/sh\nprintf '%s' \"$1\" >\"$HOME/opened.half\" && mv \"$HOME/opened.half\" \"$HOME/opened\"\n";
@@ -51,8 +50,12 @@ impl Cli {
         let home = Home::new();
         let lines: Vec<_> = hosts.iter().map(|(name, address)| format!("{address} {name}")).collect();
         home.put("hosts", format!("127.0.0.1 localhost\n{}\n", lines.join("\n")).as_bytes());
-        let note = home.put("browser.sh", NOTE.as_bytes());
-        fs::set_permissions(&note, fs::Permissions::from_mode(0o755)).unwrap();
+        let (text, note) = (home.put("browser.txt", NOTE.as_bytes()), home.path("browser.sh"));
+        // Another process writes it: what this one has written cannot be run while a program that another thread has just
+        // started still has it open.
+        let installed =
+            std::process::Command::new("install").args(["-m", "755"]).arg(text).arg(&note).status();
+        assert!(installed.unwrap().success());
         let variables = vec![("BROWSER".to_owned(), note.display().to_string())];
         Self { home, variables }
     }

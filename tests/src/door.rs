@@ -10,8 +10,9 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::process::Command;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::mutual::Bundle;
 
@@ -35,7 +36,7 @@ impl Door {
         namespaces.patch(&namespace, &PatchParams::default(), &Patch::Merge(&labels)).await.unwrap();
         let door = Self { client, namespace, bundles: tempfile::tempdir().unwrap() };
         door.kubectl(&["apply", "-f", "-"], Some(&httpbin())).await;
-        door.kubectl(&["rollout", "status", "deployment/httpbin", "--timeout=60s"], None).await;
+        door.kubectl(&["rollout", "status", "deployment/httpbin", "--timeout=180s"], None).await;
         door
     }
 
@@ -52,9 +53,21 @@ impl Door {
         crate::apply(&self.client, &self.namespace, "door", spec).await.unwrap();
     }
 
-    /// Waits until it is Ready, of the current generation.
+    /// Waits until it is Ready, of the current generation, and its Service leads there: kube-proxy takes a second or so to
+    /// know of a new one, and of its pods.
     pub async fn until_ready(&self) -> portcullis_api::Gateway {
-        crate::until(&self.client, &self.namespace, "door", crate::is("Ready", "True", "Ready")).await
+        let ready = crate::is("Ready", "True", "Ready");
+        let gateway = crate::until(&self.client, &self.namespace, "door", ready).await;
+        let services: Api<Service> = Api::namespaced(self.client.clone(), &self.namespace);
+        let spec = services.get("door").await.unwrap().spec.unwrap();
+        let port = u16::try_from(spec.ports.unwrap()[0].port).unwrap();
+        let (address, began) = (spec.cluster_ip.unwrap(), Instant::now());
+        let connect = || timeout(Duration::from_secs(5), TcpStream::connect((address.as_str(), port)));
+        while !connect().await.is_ok_and(|connected| connected.is_ok()) {
+            assert!(began.elapsed() < crate::PATIENCE, "the Service does not lead to the Gateway");
+            sleep(Duration::from_millis(100)).await;
+        }
+        gateway
     }
 
     /// The folder with a client's bundle, fetched anew.
@@ -93,7 +106,7 @@ impl Door {
             "--silent",
             "--show-error",
             "--max-time",
-            "20",
+            "60",
             "--resolve",
             &format!("{host}:443:{address}"),
         ]);
@@ -120,7 +133,23 @@ impl Door {
             if seen == code {
                 return;
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "{path} is answered with {seen}, not {code}");
+            assert!(began.elapsed() < crate::PATIENCE, "{path} is answered with {seen}, not {code}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Nobody comes in with this; in the end TLS says why, in this word. What is closed while `curl` still speaks may look
+    /// like a broken connection to it: then it is asked again.
+    pub async fn turned_away(&self, bundle: Option<&Path>, path: &str, why: &str) {
+        let began = Instant::now();
+        loop {
+            let output = self.curl(bundle, path, &["--insecure"]).await;
+            let said = text(&output.stderr);
+            assert!(!output.status.success(), "it was let in: {}", text(&output.stdout));
+            if said.contains(why) {
+                return;
+            }
+            assert!(began.elapsed() < crate::PATIENCE, "it is not told `{why}` but: {said}");
             sleep(Duration::from_millis(100)).await;
         }
     }
@@ -141,7 +170,7 @@ impl Door {
     /// The same, with a request as JSON.
     pub async fn grpcurl_with(&self, bundle: &Path, method: &str, request: &str) -> Output {
         let mut command = tool("grpcurl");
-        command.args(["-d", request]);
+        command.args(["-connect-timeout", "60", "-d", request]);
         for (flag, file) in [("-cacert", "ca.crt"), ("-cert", "tls.crt"), ("-key", "tls.key")] {
             command.arg(flag).arg(bundle.join(file));
         }
@@ -155,7 +184,12 @@ impl Door {
         for (flag, file) in [("ca-cert", "ca.crt"), ("client-cert", "tls.crt"), ("client-key", "tls.key")] {
             command.arg(format!("-tls-{flag}={}", bundle.join(file).display()));
         }
-        command.args(["-tls", "-connect-timeout=5s", &format!("-tls-server-name={}", self.host())]);
+        command.args([
+            "-tls",
+            "-connect-timeout=30s",
+            "-rpc-timeout=30s",
+            &format!("-tls-server-name={}", self.host()),
+        ]);
         command.arg(format!("-addr={}:443", self.address().await));
         command.output().await.unwrap()
     }
@@ -229,15 +263,15 @@ pub async fn run(command: &mut Command, input: Option<&str>) -> String {
     text(&output.stdout)
 }
 
-/// Runs a program with this on its standard input.
+/// Runs a program with this on its standard input. One that ends before it has read all of it says in its output why.
 pub async fn fed(command: &mut Command, input: Option<&str>) -> Output {
     use tokio::io::AsyncWriteExt as _;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.unwrap_or_default().as_bytes()).await.unwrap();
-    drop(stdin);
-    child.wait_with_output().await.unwrap()
+    let feeding = async move { drop(stdin.write_all(input.unwrap_or_default().as_bytes()).await) };
+    let ((), output) = tokio::join!(feeding, child.wait_with_output());
+    output.unwrap()
 }
 
 /// A program that `cargo xtask test` has put beside the cluster's own.
@@ -267,5 +301,9 @@ fn httpbin() -> String {
     let documents = quickstart
         .split("\n---\n")
         .filter(|it| it.contains("name: httpbin\n") && !it.contains("kind: Gateway"));
-    documents.map(|it| it.replace("  namespace: demo\n", "")).collect::<Vec<_>>().join("\n---\n")
+    // What tests look at while it lasts, lasts longer.
+    let (usual, patient) = ("-port, \"8080\"]", "-port, \"8080\", -max-duration, 60s]");
+    assert!(quickstart.contains(usual));
+    let documents = documents.map(|it| it.replace("  namespace: demo\n", "").replace(usual, patient));
+    documents.collect::<Vec<_>>().join("\n---\n")
 }

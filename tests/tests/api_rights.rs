@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Config};
+use portcullis_api::Gateway;
 use portcullis_contract::control::call::Request;
 use portcullis_contract::gateway::{
     CreateTunnelRequest, DeleteTunnelRequest, ListTunnelsRequest, TunnelAccess, UpdateTunnelRequest,
@@ -19,8 +21,11 @@ use portcullis_tests::chart::{self, HELM};
 use portcullis_tests::door::{run, tool};
 use portcullis_tests::operator::Operator;
 use portcullis_tests::replica::{Credentials, Replica, ready_pod};
-use portcullis_tests::{apply, client, config, delete, is, message, namespace, tunnel, until, until_child};
+use portcullis_tests::{
+    PATIENCE, apply, client, config, delete, is, message, namespace, tunnel, until, until_child,
+};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tonic::Code;
 
 const SPEC: &str = "clients: [{name: alice}]";
@@ -58,6 +63,40 @@ async fn grant(client: &Client, namespace: &str, wide: &[PolicyRule], own: &[Pol
     roles.patch(namespace, &params, &Patch::Apply(role("Role", own))).await.unwrap();
     let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
     bindings.patch(namespace, &params, &Patch::Apply(binding("RoleBinding", "Role"))).await.unwrap();
+    until_known(client, namespace, None, wide).await;
+    until_known(client, namespace, Some(namespace), own).await;
+}
+
+/// Waits until the API server knows of the rules of an operator in a namespace, for the whole cluster or for one: it does a
+/// moment after they were made.
+async fn until_known(client: &Client, operator: &str, of: Option<&str>, rules: &[PolicyRule]) {
+    let first = |list: Option<&Vec<String>>| list.and_then(|it| it.first()).cloned().unwrap_or_default();
+    let (rule, all) = (&rules[0], first(rules[0].resources.as_ref()));
+    let (resource, part) = all.split_once('/').unwrap_or((&all, ""));
+    let review = json!({
+        "metadata": {},
+        "spec": {
+            "user": format!("system:serviceaccount:{operator}:portcullis-operator"),
+            "resourceAttributes": {
+                "verb": rule.verbs[0],
+                "group": first(rule.api_groups.as_ref()),
+                "resource": resource,
+                "subresource": part,
+                "name": first(rule.resource_names.as_ref()),
+                "namespace": of.unwrap_or_default(),
+            },
+        },
+    });
+    let review: SubjectAccessReview = serde_json::from_value(review).unwrap();
+    let (reviews, began): (Api<SubjectAccessReview>, _) = (Api::all(client.clone()), Instant::now());
+    loop {
+        let said = reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap_or_default();
+        if said.allowed {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{rule:?} is never known: {said:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Takes a verb on a resource out of the rules.
@@ -134,7 +173,9 @@ async fn the_rights_of_the_manifest_are_enough_for_a_whole_life_and_none_of_them
     // The lease is renewed, not only made.
     let lease = "coordination.k8s.io/leases".to_owned();
     let mut pace = tokio::time::interval(Duration::from_millis(100));
+    let began = Instant::now();
     while !operator.script.asked().contains(&("update".to_owned(), lease.clone())) {
+        assert!(began.elapsed() < PATIENCE, "the lease is never renewed");
         pace.tick().await;
     }
     let script = operator.script.clone();
@@ -160,6 +201,10 @@ async fn with_watch_namespaces_the_operator_lives_without_a_right_beyond_them() 
         .collect();
     assert!(beyond.is_empty(), "{beyond:#?}");
     run(tool("kubectl").args(["apply", "--server-side", "-f", "-"]), Some(&rights)).await;
+    for role in chart::objects(&rights).iter().filter(|it| it["kind"] == "Role") {
+        let rules: Vec<PolicyRule> = serde_json::from_value(role["rules"].clone()).unwrap();
+        until_known(&client, &own, role["metadata"]["namespace"].as_str(), &rules).await;
+    }
     let operator = operator_of(&own, &watched).await;
     live(&client, &watched, &operator, &own, "{}").await;
     let script = operator.script.clone();
@@ -205,11 +250,11 @@ async fn called(client: &Client, namespace: &str, replica: &mut Replica) {
     replica.call("alice", user, Request::DeleteTunnel(gone)).await.unwrap();
     let asked = "{tunnels: {domain: t.example.com, authorization: Kubernetes}}";
     apply(client, namespace, "door", asked).await.unwrap();
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let list =
         || Request::ListTunnels(ListTunnelsRequest { namespace: namespace.into(), ..Default::default() });
     while replica.call("alice", user, list()).await.is_ok() {
-        assert!(began.elapsed() < portcullis_tests::PATIENCE, "the API server is never asked");
+        assert!(began.elapsed() < PATIENCE, "the API server is never asked");
     }
 }
 
@@ -247,12 +292,13 @@ async fn a_write_that_is_not_allowed_is_told_with_verb_and_object_until_it_is() 
     grant(&client, &namespace, &without(&wide, "patch", "deployments"), &own).await;
     let operator = operator(&namespace).await;
     apply(&client, &namespace, "door", SPEC).await.unwrap();
-    let gateway = until(&client, &namespace, "door", is("Accepted", "False", "Forbidden")).await;
-    let said = message(&gateway, "Accepted");
     let expected = format!(
         "failed to apply Deployment {namespace}/door: deployments.apps \"door\" is forbidden: User \"system:serviceaccount:{namespace}:portcullis-operator\" cannot patch resource \"deployments\" in API group \"apps\" in the namespace \"{namespace}\""
     );
-    assert_eq!(said, expected);
+    let is_told = |gateway: &Gateway| {
+        is("Accepted", "False", "Forbidden")(gateway) && message(gateway, "Accepted") == expected
+    };
+    let gateway = until(&client, &namespace, "door", is_told).await;
     assert!(is("Ready", "False", "Forbidden")(&gateway), "{gateway:#?}");
     grant(&client, &namespace, &wide, &own).await;
     until(&client, &namespace, "door", is("Accepted", "True", "Accepted")).await;
@@ -266,30 +312,30 @@ async fn a_list_that_is_not_allowed_is_told_by_readyz_and_the_operator_lives_on(
     let (wide, own) = manifest();
     grant(&client, &namespace, &without(&wide, "list", "secrets"), &own).await;
     let operator = operator(&namespace).await;
-    let page = |wish: &'static str| {
+    let page = |wish: String| {
         let operator = &operator;
         async move {
             let mut pace = tokio::time::interval(Duration::from_millis(50));
             loop {
                 let (code, text) = operator.page("/readyz").await;
-                if text.contains(wish) {
+                if text.lines().any(|line| line == wish) {
                     break (code, text);
                 }
                 pace.tick().await;
             }
         }
     };
-    let (code, text) = tokio::time::timeout(portcullis_tests::PATIENCE, page("forbidden")).await.unwrap();
-    assert_eq!(code, 503);
     let said = format!(
         "secrets in {namespace}: failed to perform initial object list: secrets is forbidden: User \"system:serviceaccount:{namespace}:portcullis-operator\" cannot list resource \"secrets\" in API group \"\" in the namespace \"{namespace}\""
     );
-    assert!(text.starts_with("not ready:\n") && text.lines().any(|line| line == said), "{text}");
+    let (code, text) = tokio::time::timeout(PATIENCE, page(said)).await.unwrap();
+    assert_eq!(code, 503);
+    assert!(text.starts_with("not ready:\n"), "{text}");
     assert_eq!(operator.page("/healthz").await, (200, "ok\n".to_owned()));
     apply(&client, &namespace, "door", SPEC).await.unwrap();
 
     grant(&client, &namespace, &wide, &own).await;
-    let (code, _) = tokio::time::timeout(portcullis_tests::PATIENCE, page("ok\n")).await.unwrap();
+    let (code, _) = tokio::time::timeout(PATIENCE, page("ok".to_owned())).await.unwrap();
     assert_eq!(code, 200);
     until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
     operator.stop().await;

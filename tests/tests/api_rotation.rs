@@ -73,16 +73,16 @@ async fn holder(client: &Client, namespace: &str, name: &str) -> Holder {
     Holder { signed_by: leaf.issuer_key_id, believes: roots.collect() }
 }
 
-/// Server and client believe each other, whatever is written when. Read one after the other, client last: what the server
-/// had is believed by whoever reads later.
+/// Server and client believe each other, whatever is written when. The server is read before and after the client: what
+/// it had meanwhile, it had then too, or one of both.
 async fn watched(client: &Client, namespace: &str) {
     loop {
-        let server = holder(client, namespace, "door-server").await;
+        let before = holder(client, namespace, "door-server").await;
         let bundle = holder(client, namespace, "door-client-alice").await;
-        let believed = bundle.believes.contains(&server.signed_by);
-        // Two reads may have a whole rotation between them, but never more than one phase.
-        let told = server.believes.contains(&bundle.signed_by)
-            || holder(client, namespace, "door-server").await.believes.contains(&bundle.signed_by);
+        let after = holder(client, namespace, "door-server").await;
+        let is_known = before.signed_by == after.signed_by;
+        let believed = !is_known || bundle.believes.contains(&before.signed_by);
+        let told = [&before, &after].iter().any(|server| server.believes.contains(&bundle.signed_by));
         assert!(believed, "the client does not believe the server");
         assert!(told, "the server does not believe the client");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -155,21 +155,22 @@ async fn a_rotation_ends_whatever_befalls_its_writes_and_nobody_is_disbelieved_m
         let run = tokio::spawn(rotate(Some((number, fault))));
         (number, fault, tokio::time::timeout(PATIENCE * 3, run).await)
     });
-    let (mut failed, mut count) = (Vec::new(), 0);
+    let (mut failed, mut count, mut hit) = (Vec::new(), 0, 0);
     let mut runs = runs.buffer_unordered(ABREAST);
     let began = Instant::now();
     while let Some((number, fault, run)) = runs.next().await {
         count += 1;
         let write = &writes[number];
         match run {
-            // Which Event and which status comes when is a matter of pace: the last ones may not come at all.
-            Ok(Ok((_, struck))) if struck || number + 6 >= writes.len() => {}
-            Ok(Ok(_)) => failed.push(format!("{fault:?} at {number} ({write}) never came")),
+            Ok(Ok((_, struck))) => hit += usize::from(struck),
             Ok(Err(panic)) => failed.push(format!("{fault:?} at {number} ({write}): {panic}")),
             Err(_) => failed.push(format!("{fault:?} at {number} ({write}) did not settle in time")),
         }
     }
-    println!("{count} rotations: {} writes × {} faults, {:?}", writes.len(), faults.len(), began.elapsed());
+    let (written, ways) = (writes.len(), faults.len());
+    println!("{count} rotations: {written} writes × {ways} faults, {hit} struck, {:?}", began.elapsed());
+    // Which Event and which status comes when is a matter of pace, and a write that never came cannot fail.
+    assert!(hit * 2 >= count, "only {hit} faults of {count} struck");
     assert!(failed.is_empty(), "{} of {count} failed:\n{}", failed.len(), failed.join("\n"));
 }
 

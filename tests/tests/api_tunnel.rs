@@ -234,5 +234,5 @@ async fn until_service(services: &Api<Service>, is_it: impl Fn(&Service) -> bool
     let found = kube::runtime::wait::await_condition(services.clone(), "door", |it: Option<&Service>| {
         it.is_some_and(&is_it)
     });
-    tokio::time::timeout(std::time::Duration::from_secs(30), found).await.expect("in time").unwrap();
+    tokio::time::timeout(portcullis_tests::PATIENCE, found).await.expect("in time").unwrap();
 }

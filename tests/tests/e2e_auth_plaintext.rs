@@ -107,7 +107,7 @@ async fn whoever_is_not_the_proxy_is_not_answered_whatever_is_shown() {
         let token = format!("Authorization: Bearer {bob}");
         let fields = ["--header", &token, "--header", "X-Forwarded-For: 10.255.0.1", "--interface", from];
         let output = Command::new("curl")
-            .args(["--silent", "--max-time", "10", "--write-out", "\n%{http_code}"])
+            .args(["--silent", "--max-time", "60", "--write-out", "\n%{http_code}"])
             .args(fields)
             .arg(&url)
             .output();

@@ -46,7 +46,12 @@ async fn from_a_machine_that_knows_nothing_one_command_makes_a_gateway_known() {
         if output.status.code() == Some(4) {
             break output;
         }
-        assert!(began.elapsed().as_secs() < 30, "{} {}", text(&output.stdout), text(&output.stderr));
+        assert!(
+            began.elapsed() < portcullis_tests::PATIENCE,
+            "{} {}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     };
     let status: serde_json::Value = serde_json::from_slice(&denied.stdout).unwrap();

@@ -44,7 +44,7 @@ impl Listening {
                 }
             }
         };
-        tokio::time::timeout(std::time::Duration::from_mins(1), waiting).await.expect(event)
+        tokio::time::timeout(portcullis_tests::PATIENCE, waiting).await.expect(event)
     }
 
     async fn interrupt(&mut self) {
@@ -173,7 +173,7 @@ async fn a_tunnel_in_the_background_is_found_again_and_shown_until_it_is_stopped
     until(&door.client, &door.namespace, name, ["Ready", "False", "Disabled"]).await;
     let began = Instant::now();
     while home.json(&["tunnel", "list"]).await["items"][0].get("process").is_some() {
-        assert!(began.elapsed().as_secs() < 60, "the process has not ended");
+        assert!(began.elapsed() < portcullis_tests::PATIENCE, "the process has not ended");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }

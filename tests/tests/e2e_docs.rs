@@ -2,13 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
+use portcullis_tests::PATIENCE;
 use portcullis_tests::door::{Door, run, text, tool};
 use portcullis_tests::real::provider::Provider;
 use portcullis_tests::real::{BRIDGE, certificate, contained, roots};
 use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
 
 /// The pages all use the same port of this machine.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -92,13 +96,23 @@ impl Reader {
         Self { folder, hosts: vec![("localhost".to_owned(), "127.0.0.1".to_owned())], variables: Vec::new() }
     }
 
-    /// Has a service at a port of this machine.
-    fn serves(&self, port: u16) -> tokio::process::Child {
+    /// Has a service at a port of this machine, once the one of the test before is gone from there.
+    async fn serves(&self, port: u16) -> tokio::process::Child {
         std::fs::write(self.folder.path().join("index.html"), "from the reader's machine").unwrap();
+        let (began, address) = (Instant::now(), ("127.0.0.1", port));
+        while TcpListener::bind(address).await.is_err() {
+            assert!(began.elapsed() < PATIENCE, "somebody else has the port {port}");
+            sleep(Duration::from_millis(50)).await;
+        }
         let mut served = Command::new("python3");
         served.args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1"]);
         served.current_dir(&self.folder).stdout(Stdio::null()).stderr(Stdio::null());
-        served.kill_on_drop(true).spawn().unwrap()
+        let served = served.kill_on_drop(true).spawn().unwrap();
+        while TcpStream::connect(address).await.is_err() {
+            assert!(began.elapsed() < PATIENCE, "the service does not listen");
+            sleep(Duration::from_millis(50)).await;
+        }
+        served
     }
 
     /// Knows a provider, and has a client of a pipeline there.
@@ -128,7 +142,7 @@ impl Reader {
         reader.args(["-c", alone, "sh", &script]).current_dir(&self.folder).stdin(Stdio::null());
         reader.env("PATH", path).env("HOME", self.folder.path()).env_remove("XDG_CONFIG_HOME");
         reader.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let output = tokio::time::timeout(std::time::Duration::from_mins(8), reader.output());
+        let output = timeout(Duration::from_mins(15), reader.output());
         let output = output.await.expect("the page comes to its end").unwrap();
         let (printed, said) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{}\n{printed}\n{said}", page.commands);
@@ -152,7 +166,7 @@ async fn the_commands_of_the_first_five_minutes_do_what_the_page_says() {
     // What the reader has: the checkout's examples, a service at the port of the example, and the programs.
     let reader = Reader::new();
     std::os::unix::fs::symlink(root().join("manifests"), reader.folder.path().join("manifests")).unwrap();
-    let _served = reader.serves(18080);
+    let _served = reader.serves(18080).await;
     let printed = reader.types(&page).await;
     holds(&printed, &["\"X-Portcullis-User\"", "alice@example.com", "from the reader's machine"]);
     run(tool("kubectl").args(["delete", "namespace", "demo", "--wait=false"]), None).await;
@@ -230,7 +244,7 @@ async fn services_outside_and_inside_answer_on_public_names_as_the_page_says() {
     let door = Door::site().await;
     let page = Page::read("docs/how-to/tunnels.md", &[]).at(&[("demo", &door.namespace)]);
     let reader = Reader::new();
-    let _served = reader.serves(18080);
+    let _served = reader.serves(18080).await;
     let host = format!("inside.{}.example.com", door.namespace);
     holds(&reader.types(&page).await, &["from the reader's machine", "name resolution", &host]);
 }

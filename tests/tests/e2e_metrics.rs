@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use portcullis_tests::chart;
 use portcullis_tests::door::{Door, kubectl, text};
 use portcullis_tests::real::prometheus::{Prometheus, Sample, promtool};
-use portcullis_tests::tunnel::{code, connector_with, free_port, ready_web, service, until};
+use portcullis_tests::tunnel::{code, connector_with, ready_web, service, until};
+use portcullis_tests::{chart, ports};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -21,7 +21,7 @@ clients: [{name: connector, roles: [user], scopes: ['tunnel:read', 'tunnel:write
 backends: [{name: httpbin, match: {pathPrefix: /}, service: {name: httpbin, port: 80}}]
 ";
 /// How long a panel may take to show what happens: the quietest of them tells of probes, each half a minute.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A panel's name and its queries, of a Gateway `door` in a namespace.
 fn panels(namespace: &str) -> Vec<(String, Vec<String>)> {
@@ -114,7 +114,7 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
     let (bundle, logs) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
     let (mut httpbin, port) = service().await;
     let endpoint = format!("http://localhost:{port}");
-    let (web, metrics) = (format!("{}/web", door.namespace), free_port());
+    let (web, metrics) = (format!("{}/web", door.namespace), ports::free("127.0.0.1"));
     let listen = format!("127.0.0.1:{metrics}");
     let arguments = [web.as_str(), "--endpoint", &endpoint, "--metrics-listen", &listen];
     let mut running = connector_with(&door, &bundle, &logs.path().join("log"), &arguments).await;
@@ -123,7 +123,7 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
     while prometheus.query("portcullis_gateway_ready == 1").await.len() < 2
         || prometheus.query("portcullis_operator_leading").await.is_empty()
     {
-        assert!(looks.elapsed() < Duration::from_secs(30), "Prometheus does not find the pods");
+        assert!(looks.elapsed() < PATIENCE, "Prometheus does not find the pods");
         sleep(Duration::from_millis(200)).await;
     }
     ready_web(&door, &endpoint, "").await;
@@ -146,7 +146,11 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
             "sum(portcullis_gateway_tunnels{{namespace=\"{}\", state=\"answering\"}})",
             door.namespace
         );
-        assert!(prometheus.query(&answering).await[0].1 >= 1.0);
+        let looks = Instant::now();
+        while !prometheus.query(&answering).await.first().is_some_and(|(_, count)| *count >= 1.0) {
+            assert!(looks.elapsed() < PATIENCE, "no replica counts the tunnel as one that answers");
+            sleep(Duration::from_millis(500)).await;
+        }
 
         httpbin.0.kill().await.unwrap();
         until(&door.client, &door.namespace, "web", ["Reachable", "False", "ProbeFailed"]).await;
@@ -163,7 +167,8 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
         );
         let hops: BTreeSet<_> =
             prometheus.query(&hop).await.iter().map(|(labels, _)| labels["result"].to_string()).collect();
-        assert_eq!(hops, BTreeSet::from(["\"endpoint\"".to_owned()]));
+        // On a busy machine, a probe may have failed elsewhere before.
+        assert!(hops.contains("\"endpoint\""), "{hops:?}");
 
         running.0.kill().await.unwrap();
         until(&door.client, &door.namespace, "web", ["Connected", "False", "NoConnector"]).await;

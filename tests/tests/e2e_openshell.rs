@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use portcullis_tests::command::Home;
 use portcullis_tests::door::{Door, text};
+use portcullis_tests::ports;
 use portcullis_tests::real::{NODE, folder, sources};
 use portcullis_tests::tunnel::Running;
 use serde_json::json;
@@ -15,7 +16,7 @@ use tokio::process::Command;
 async fn openshell_s_own_sdk_comes_in_with_a_directory_that_was_exported() {
     let python = folder().join("openshell/bin/python");
     // A backend outside of the cluster, which pods reach by the machine's address.
-    let port = std::net::TcpListener::bind((NODE, 0)).unwrap().local_addr().unwrap().port();
+    let port = ports::free(NODE);
     let mut server = Command::new(&python);
     server.arg(sources().join("openshell/server.py")).arg(format!("{NODE}:{port}"));
     server.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);

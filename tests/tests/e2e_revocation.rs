@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use portcullis_api::Gateway;
+use portcullis_tests::PATIENCE;
 use portcullis_tests::command::Home;
-use portcullis_tests::door::{Door, text};
+use portcullis_tests::door::Door;
+use portcullis_tests::lag::Lag;
 use portcullis_tests::mutual::{Bundle, Caller, configured, connecting};
 use portcullis_tests::process::Process;
 use portcullis_tests::replica::secret;
 use portcullis_tests::tunnel;
+use portcullis_tests::until;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,8 +22,6 @@ use tokio_util::sync::CancellationToken;
 const ROUNDS: usize = 8;
 /// What the design promises.
 const PROMISED: Duration = Duration::from_secs(5);
-/// Nothing here takes longer.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// The slow replica stands for so long, then runs for so long.
 const SLOW: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(100));
 
@@ -54,7 +55,7 @@ async fn opened(
     name: &str,
 ) -> [(&'static str, JoinHandle<()>); 3] {
     let (mut sender, carried) = caller.http2(configured(bundle, b"h2")).await.unwrap();
-    let answer = sender.send_request(caller.request("/drip?duration=9&numbytes=90&delay=0")).await.unwrap();
+    let answer = sender.send_request(caller.request("/drip?duration=40&numbytes=400&delay=0")).await.unwrap();
     assert_eq!(answer.status(), 200);
     let stream = tokio::spawn(async move {
         // Both are kept until the connection is cut.
@@ -79,7 +80,7 @@ async fn enforced(door: &Door, serial: &str) {
         let revocations = gateway.status.iter().flat_map(|it| &it.revocations);
         revocations.into_iter().any(|it| it.serial == serial && it.enforced_at.is_some())
     };
-    portcullis_tests::until(&door.client, &door.namespace, "door", is_enforced).await;
+    until(&door.client, &door.namespace, "door", is_enforced).await;
 }
 
 const ENDPOINT: &str = "http://127.0.0.1:9";
@@ -99,7 +100,7 @@ async fn what_a_stolen_certificate_has_open_is_cut_at_once_and_its_owner_goes_on
     let over = CancellationToken::new();
     let slow = Process::of_pod(&door.pods().await[0]).is_slow(SLOW.0, SLOW.1, over.clone());
     let slow = tokio::spawn(slow);
-    let mut took: Vec<(Duration, &str)> = Vec::new();
+    let (mut took, lag) = (Vec::<(Duration, &str)>::new(), Lag::begin());
     for number in 0..rounds {
         let name = format!("c{number}");
         let bundle = secret(&door.client, &door.namespace, &format!("door-client-{name}")).await;
@@ -110,8 +111,9 @@ async fn what_a_stolen_certificate_has_open_is_cut_at_once_and_its_owner_goes_on
         drop(carried.await);
         let open = opened(&caller, &door, &bundle, "web").await;
         assert!(open.iter().all(|(_, task)| !task.is_finished()), "cut before it was revoked");
+        let (asked, lagged) = (Instant::now(), lag.so_far());
         door.apply(&spec(rounds, &before, number + 1)).await;
-        let written = Instant::now();
+        let (written, write) = (Instant::now(), asked.elapsed());
         let mut cuts = JoinSet::new();
         for (kind, task) in open {
             cuts.spawn(async move {
@@ -120,6 +122,10 @@ async fn what_a_stolen_certificate_has_open_is_cut_at_once_and_its_owner_goes_on
             });
         }
         took.extend(cuts.join_all().await);
+        // The operator writes a few times, each of which takes as long as ours did.
+        let at_most = PROMISED + lag.so_far().saturating_sub(lagged) + 5 * write;
+        let last = &took[took.len() - 3..];
+        assert!(last.iter().all(|it| it.0 <= at_most), "cut after {last:?}, not {at_most:?}");
         enforced(&door, &before[number]).await;
         for _ in 0..3 {
             let again = match caller.http2(tickets.clone()).await {
@@ -130,8 +136,7 @@ async fn what_a_stolen_certificate_has_open_is_cut_at_once_and_its_owner_goes_on
             assert!(!again, "a session was resumed with a revoked certificate");
         }
         let stolen = door.kept(&format!("stolen-{name}"), &bundle);
-        let refused = door.curl(Some(&stolen), "/status/200", &[]).await;
-        assert!(text(&refused.stderr).contains("certificate revoked"), "{}", text(&refused.stderr));
+        door.turned_away(Some(&stolen), "/status/200", "certificate revoked").await;
     }
     over.cancel();
     slow.await.unwrap();
@@ -146,7 +151,6 @@ async fn what_a_stolen_certificate_has_open_is_cut_at_once_and_its_owner_goes_on
             of[of.len() - 1]
         );
     }
-    assert!(took[took.len() - 1].0 <= PROMISED, "{took:?}");
 
     let after = door.until_ready().await;
     assert!(serials(&after).iter().all(|serial| !before.contains(serial)));
@@ -170,8 +174,7 @@ async fn one_command_takes_back_all_that_a_client_has_and_says_when_every_replic
     assert_eq!(revoked.len(), 1, "{revoked:?}");
     assert_eq!(revoked[0]["serial"], before[1].as_str());
     assert!(revoked[0]["enforcedAt"].is_string(), "{revoked:?}");
-    let refused = door.curl(Some(&stolen), "/status/200", &[]).await;
-    assert!(text(&refused.stderr).contains("certificate revoked"), "{}", text(&refused.stderr));
+    door.turned_away(Some(&stolen), "/status/200", "certificate revoked").await;
 
     let after = door.until_ready().await;
     assert_eq!(serials(&after)[0], before[0], "another client's certificate was changed");

@@ -69,5 +69,5 @@ async fn whoever_may_use_the_gateway_creates_tunnels_by_its_api_and_manages_thei
     assert_eq!(code(&door, &alice, host, "/").await, "503");
     let gone = call(&door, &alice, "Tunnels/DeleteTunnel", json!({ "name": name })).await;
     assert!(gone.status.success(), "{}", text(&gone.stderr));
-    door.kubectl(&["wait", "--for=delete", &format!("tunnel/{name}"), "--timeout=30s"], None).await;
+    door.kubectl(&["wait", "--for=delete", &format!("tunnel/{name}"), "--timeout=180s"], None).await;
 }

@@ -11,8 +11,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_tests::door::{Door, text, tool};
+use portcullis_tests::ports;
 use portcullis_tests::process::Process;
-use portcullis_tests::tunnel::{Running, SPEC, connector, free_port, ready_web, service, visit};
+use portcullis_tests::tunnel::{Running, SPEC, connector, ready_web, service, visit};
 use portcullis_tests::visitor::{Visitor, whole};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -44,7 +45,7 @@ const CASES: [&str; 13] = [
 async fn grpc_of_all_kinds_goes_through_between_a_client_and_a_server_that_nobody_here_wrote() {
     let door = Door::ready(SPEC).await;
     let (bundle, logs) = (door.bundle("connector").await, tempfile::tempdir().unwrap());
-    let port = free_port();
+    let port = ports::free("127.0.0.1");
     let mut server = tool("grpc-interop-server");
     server
         .args(["-port", &port.to_string()])
@@ -62,7 +63,7 @@ async fn grpc_of_all_kinds_goes_through_between_a_client_and_a_server_that_nobod
         client.args(["-use_tls", "-use_test_ca", "-server_port", "443", "-server_host", &address]);
         client.args(["-server_host_override", WEB, "-test_case", case]);
         client.arg("-ca_file").arg(bundle.join("ca.crt"));
-        let output = tokio::time::timeout(Duration::from_mins(1), client.output()).await.unwrap().unwrap();
+        let output = tokio::time::timeout(Duration::from_mins(3), client.output()).await.unwrap().unwrap();
         assert!(output.status.success(), "{case}: {}", text(&output.stderr));
     }
 }
@@ -152,5 +153,6 @@ async fn a_thousand_requests_at_once_are_answered_at_once() {
         "{:?}",
         outcomes.iter().find(|it| !matches!(it, Ok(status) if status.is_success()))
     );
-    assert!(began.elapsed() < Duration::from_secs(30), "they wait for each other: {:?}", began.elapsed());
+    // A hundred at a time, they would take fifty seconds.
+    assert!(began.elapsed() < Duration::from_secs(45), "they wait for each other: {:?}", began.elapsed());
 }

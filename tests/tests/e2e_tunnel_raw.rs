@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use portcullis_tests::door::{Door, text, tool};
+use portcullis_tests::ports;
 use portcullis_tests::real::{certificate, roots};
-use portcullis_tests::tunnel::{Running, apply, connector, free_port, until};
+use portcullis_tests::tunnel::{Running, apply, connector, until};
 
 const SPEC: &str = "
 tunnels: {domain: t.example.com, ports: [20000-20010]}
@@ -15,7 +16,7 @@ clients: [{name: connector, roles: [user], scopes: ['tunnel:write']}]
 const OWN: &str = "own.t.example.com";
 
 fn server(arguments: &[&str]) -> (Running, u16) {
-    let port = free_port();
+    let port = ports::free("127.0.0.1");
     let mut server = tool("grpc-interop-server");
     server.args(["-port", &port.to_string()]).args(arguments);
     server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -25,7 +26,7 @@ fn server(arguments: &[&str]) -> (Running, u16) {
 async fn call(address: &str, port: &str, case: &str, more: &[&str]) -> Output {
     let mut client = tool("grpc-interop-client");
     client.args(["-server_host", address, "-server_port", port, "-test_case", case]).args(more);
-    tokio::time::timeout(std::time::Duration::from_mins(1), client.output()).await.unwrap().unwrap()
+    tokio::time::timeout(std::time::Duration::from_mins(3), client.output()).await.unwrap().unwrap()
 }
 
 async fn ready(door: &Door, name: &str, spec: &str) -> String {

@@ -41,7 +41,7 @@ impl Cluster {
 
     /// What stays of it. A client that an end by force has left alone notices a moment later that nobody is there.
     fn leftovers(&self) -> Vec<String> {
-        let deadline = Instant::now() + Duration::from_secs(15);
+        let deadline = Instant::now() + Duration::from_secs(90);
         loop {
             let found = self.look();
             if found.is_empty() || Instant::now() > deadline {
@@ -139,10 +139,10 @@ fn clusters_run_side_by_side_and_the_end_of_one_is_not_the_others() {
     one.down();
     assert_eq!(one.leftovers(), Vec::<String>::new());
     assert!(!other.kubectl(&["get", "namespaces", "-o", "name"]).contains("only-here"));
-    let ready = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=5s"];
+    let ready = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s"];
     other.kubectl(&ready);
     other.kubectl(&["-n", "kube-system", "delete", "pods", "--all"]);
-    other.kubectl(&["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s"]);
+    other.kubectl(&["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=240s"]);
 }
 
 #[test]

@@ -27,8 +27,9 @@ use tokio_rustls::client::TlsStream;
 use super::body::Passing;
 use super::endpoint_tls::EndpointTls;
 
-/// How long a connection to an endpoint waits for the next request.
-const IDLE: Duration = Duration::from_mins(1);
+/// How long a connection to an endpoint waits for the next request: less than the five seconds after which many servers
+/// close theirs, so that no request meets an end that is on its way.
+const IDLE: Duration = Duration::from_secs(4);
 /// How many do.
 const IDLE_CONNECTIONS: usize = 256;
 /// When an endpoint that says nothing is asked whether it is still there, and how often.

@@ -12,8 +12,7 @@ fn systemctl(home: &Home, code: i32, words: &str) {
     let calls = home.path("calls").display().to_string();
     let script =
         format!("#!/bin/sh\necho \"$@\" >> {calls}\necho '{words}'\necho '{words}' >&2\nexit {code}\n");
-    let at = home.put("bin/systemctl", &script);
-    fs::set_permissions(at, fs::Permissions::from_mode(0o755)).unwrap();
+    home.script("bin/systemctl", &script);
 }
 
 fn run(home: &Home, arguments: &[&str]) -> Told {

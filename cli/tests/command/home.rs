@@ -43,6 +43,14 @@ impl Home {
         at
     }
 
+    /// An executable script. Another process writes it: what this one has written cannot be run while a program that
+    /// another thread has just started still has it open.
+    pub(crate) fn script(&self, inside: &str, text: &str) -> PathBuf {
+        let (source, at) = (self.put(&format!("{inside}.txt"), text), self.path(inside));
+        assert!(Command::new("install").args(["-m", "755"]).arg(source).arg(&at).status().unwrap().success());
+        at
+    }
+
     /// A gateway as if it had been added.
     pub(crate) fn stored(&self, name: &str, metadata: &str) {
         self.put(&format!("config/portcullis/gateways/{name}/metadata.json"), metadata);

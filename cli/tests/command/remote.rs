@@ -2,7 +2,6 @@
 //! `tests/tests/e2e_cli.rs`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -14,8 +13,7 @@ fn ssh(home: &Home, then: &str) {
     let handed = home.path("handed").display().to_string();
     let script =
         format!("#!/bin/sh\necho \"$@\" >> {calls}\ncat >> {handed}\nfor command; do :; done\n{then}\n");
-    let at = home.put("bin/ssh", &script);
-    fs::set_permissions(at, fs::Permissions::from_mode(0o755)).unwrap();
+    home.script("bin/ssh", &script);
 }
 
 fn add(home: &Home) -> Told {
@@ -111,8 +109,7 @@ fn through_a_real_sshd_the_gateway_of_another_home_is_taken_in() {
         );
         let config = home.put("ssh_config", &text);
         let script = format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", config.display());
-        let ssh = home.put("bin/ssh", &script);
-        fs::set_permissions(ssh, fs::Permissions::from_mode(0o755)).unwrap();
+        home.script("bin/ssh", &script);
         let mut command = home.command(&["gateway", "add", "--remote", "far"]);
         command.env("PATH", format!("{}:/usr/bin:/bin", home.path("bin").display()));
         Told::of(&command.output().unwrap())

@@ -264,7 +264,7 @@ async fn a_connector_that_stops_reading_is_let_go_and_its_visitors_with_it() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let bound = PING + PONG + Duration::from_secs(3);
+    let bound = PING + PONG + Duration::from_secs(30);
     tokio::time::timeout(bound, gone).await.unwrap();
     assert_eq!(soon("whoever waited is told", waiting).await.unwrap(), 502);
     drop(stream);
@@ -322,8 +322,8 @@ async fn a_connector_that_is_revoked_loses_the_requests_that_it_is_at_work_on() 
     door.write_snapshot();
     // Well before a ping could be missed.
     let reading = async { while let Some(Ok(_)) = stream.frame().await {} };
-    tokio::time::timeout(Duration::from_secs(5), reading).await.unwrap();
-    assert_eq!(tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap(), 502);
+    tokio::time::timeout(PING, reading).await.unwrap();
+    assert_eq!(tokio::time::timeout(PING, waiting).await.unwrap().unwrap(), 502);
 }
 
 #[tokio::test]
@@ -371,7 +371,7 @@ async fn a_clock_that_jumps_cuts_nobody_whose_certificate_still_holds() {
         }
         assert!((door.metric("portcullis_gateway_connectors").await - 1.0).abs() < 0.1, "{jump}");
     }
-    assert!(echo.opened() - opened <= 2, "the connection to the endpoint is kept");
+    assert!(echo.opened() - opened <= 5, "the connection to the endpoint is kept");
     drop(connector);
     door.counted_down("portcullis_gateway_connectors", 0.0).await;
 }

@@ -14,8 +14,8 @@ pub(super) const ONCE: &str = "no request is carried out twice";
 pub(super) const GONE: &str = "what is removed, off or revoked is not served";
 pub(super) const BOUNDED: &str = "every request ends in bounded time";
 
-/// What a revocation may take to reach a connection that is open.
-const REVOCATION: Duration = Duration::from_secs(2);
+/// What a revocation may take to reach a connection that is open, as is promised.
+const REVOCATION: Duration = Duration::from_secs(5);
 
 /// The two tunnels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -26,7 +26,7 @@ use super::endpoint::{PIECE, masked};
 use crate::support::caller::{Body, Error, body};
 
 /// No request takes longer: a connection that is dead and does not say so is found after 15 s.
-pub(super) const LONGEST: Duration = Duration::from_secs(30);
+pub(super) const LONGEST: Duration = Duration::from_secs(45);
 
 /// Requests that fail later than this stand in the account of a run.
 const NOTED: Duration = Duration::from_millis(500);

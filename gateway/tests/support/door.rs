@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser as _;
 use portcullis_contract::files;
@@ -307,10 +308,11 @@ impl Door {
         eventually(name, || async { self.metric(name).await <= value }).await;
     }
 
-    /// Stops the gateway and waits for its end.
+    /// Stops the gateway and waits for its end, which comes before the time that what is in flight is given.
     pub(crate) async fn close(mut self) {
         self.stop.cancel();
-        super::soon("the gateway stops", self.stopped.take().unwrap()).await.unwrap();
+        let stopping = tokio::time::timeout(Duration::from_secs(22), self.stopped.take().unwrap());
+        assert!(stopping.await.is_ok_and(|ended| ended.is_ok()), "the gateway does not stop at once");
     }
 }
 

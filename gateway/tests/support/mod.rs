@@ -13,15 +13,18 @@ pub(crate) mod relay;
 pub(crate) mod signer;
 pub(crate) mod tunnel;
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 pub(crate) use backend::{Backend, Seen};
 pub(crate) use caller::{Answer, body, request};
 pub(crate) use door::Door;
 pub(crate) use endpoint::Endpoint;
 
-/// Longer than anything here takes; a test that needs it has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything here takes, on a machine that is busy with other things too; a test that needs it has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A port of these loopback addresses that stays free until it is listened on: below those that the system hands out.
 pub(crate) fn port_of(addresses: &[&str]) -> u16 {
@@ -34,6 +37,14 @@ pub(crate) fn port_of(addresses: &[&str]) -> u16 {
             return port;
         }
     }
+}
+
+/// An address where connections are refused for as long as the socket is held, since nobody else is given it.
+pub(crate) fn nobody() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
 }
 
 /// Waits until something is so.

@@ -22,7 +22,7 @@ import { join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 const SIZE = { width: 800, height: 600 };
 
 const walk = JSON.parse(readFileSync(0, 'utf8'));

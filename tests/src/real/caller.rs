@@ -83,7 +83,7 @@ impl Caller {
         for proto in ["gateway", "credentials", "sandboxes"] {
             grpcurl.args(["-proto", &format!("portcullis/gateway/v1/{proto}.proto")]);
         }
-        grpcurl.args(["-max-time", "20", "-authority", &self.host]);
+        grpcurl.args(["-connect-timeout", "60", "-max-time", "60", "-authority", &self.host]);
         match &self.roots {
             Some(roots) => grpcurl.arg("-cacert").arg(roots),
             None => grpcurl.arg("-plaintext"),
@@ -105,7 +105,9 @@ impl Caller {
             probe.arg("-tls").arg(format!("-tls-ca-cert={}", roots.display()));
             probe.arg(format!("-tls-server-name={}", self.host));
         }
-        probe.arg("-connect-timeout=5s").arg(format!("-addr={}:{}", self.address, self.port));
+        probe
+            .args(["-connect-timeout=30s", "-rpc-timeout=30s"])
+            .arg(format!("-addr={}:{}", self.address, self.port));
         probe.output().await.unwrap().status.success()
     }
 
@@ -113,7 +115,7 @@ impl Caller {
     pub async fn curl(&self, token: Option<&str>, path: &str, arguments: &[&str]) -> Output {
         let scheme = if self.roots.is_some() { "https" } else { "http" };
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--max-time", "30"]);
+        curl.args(["--silent", "--show-error", "--max-time", "60"]);
         curl.args(["--resolve", &format!("{}:{}:{}", self.host, self.port, self.address)]);
         if let Some(roots) = &self.roots {
             curl.arg("--cacert").arg(roots);

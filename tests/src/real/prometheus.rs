@@ -59,7 +59,7 @@ impl Prometheus {
     /// What a query returns now; fails the test where Prometheus does not understand it.
     pub async fn query(&self, expression: &str) -> Vec<Sample> {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--max-time", "20", "--data-urlencode"]);
+        curl.args(["--silent", "--show-error", "--max-time", "60", "--data-urlencode"]);
         curl.arg(format!("query={expression}")).arg(format!("http://{}/api/v1/query", self.address));
         let answer = json_of(&curl.output().await.unwrap());
         assert_eq!(answer["status"], "success", "{expression}: {answer}");

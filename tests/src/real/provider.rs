@@ -1,6 +1,5 @@
 //! OpenID providers of two makes, with the same people: alice is admin, bob is user, carol is nothing.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{NODE, START, Server, contained, curl, folder, json_of, reachable};
 use crate::door::{Door, kubectl, text};
+use crate::ports;
 
 /// What tokens for the gateway have in `aud`.
 pub const AUDIENCE: &str = "portcullis";
@@ -257,8 +257,7 @@ impl OwnProvider {
     /// Starts one that the pods of a namespace know by the name `idp` there.
     pub async fn start(door: &Door) -> Self {
         let host = format!("idp.{}.svc", door.namespace);
-        let free = |address: &str| TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port();
-        let (port, control) = (free(NODE), free("127.0.0.1"));
+        let (port, control) = (ports::free(NODE), ports::free("127.0.0.1"));
         let folder = tempfile::tempdir().unwrap();
         super::certificate(folder.path(), "idp", &[&host]).await;
         let service = include_str!("../../real/parts.yaml")
