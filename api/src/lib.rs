@@ -19,8 +19,8 @@ pub use gateway::pki::{AuthoritySpec, KeyAlgorithm, Pki, ServerCertificate};
 pub use gateway::requirement::{BackendAuth, Requirement};
 pub use gateway::service::{Service, ServiceType};
 pub use gateway::status::{
-    AuthorityStatus, CertificateStatus, ClientStatus, GatewayStatus, GenerationStatus, RevocationStatus,
-    RotationPhase, TunnelCount,
+    AuthorityStatus, BroughtStatus, CertificateStatus, ClientStatus, GatewayStatus, GenerationStatus,
+    RevocationStatus, RotationPhase, TunnelCount,
 };
 pub use gateway::tunnels::{Authorization, NamespacesFrom, Tunnels};
 pub use gateway::{Gateway, GatewaySpec, LogLevel};

@@ -31,6 +31,11 @@ impl Authority {
         self.above.as_ref().map_or(&self.certificate_pem, |above| &above.root)
     }
 
+    /// SHA-256 of the root's certificate, lower-case hex; empty where it cannot be read.
+    pub fn root_fingerprint(&self) -> String {
+        pem::certificate_der(self.root()).map(|der| pem::fingerprint(&der)).unwrap_or_default()
+    }
+
     /// Whether it is the same authority by the same way to the same root, whatever number it has.
     pub fn is_same(&self, other: &Self) -> bool {
         self.facts.fingerprint == other.facts.fingerprint && self.above == other.above

@@ -5,8 +5,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use portcullis_api::condition::{ConditionType, Reason};
 use portcullis_api::{
-    AuthorityStatus, CertificateStatus, ClientStatus, Gateway, GatewayStatus, GenerationStatus,
-    RevocationStatus, RotationPhase, TunnelCount,
+    AuthorityStatus, BroughtStatus, CertificateStatus, ClientStatus, Gateway, GatewayStatus,
+    GenerationStatus, RevocationStatus, RotationPhase, TunnelCount,
 };
 use portcullis_pki::LeafFacts;
 
@@ -192,7 +192,7 @@ fn carried_out(
     let discovered_before = was_well(ConditionType::OidcDiscovered);
     verdicts.extend(surroundings::discovered(accepted, &replicas, discovered_before));
     verdicts.extend(surroundings::degraded(accepted, &replicas, was_well(ConditionType::Degraded)));
-    verdicts.extend(warning::warning(accepted, applied.plan.certificates.roots.as_deref()));
+    verdicts.extend(warning::warning(accepted, &applied.plan.certificates));
     let held = was(previous, generation, ConditionType::Ready);
     let ready = ready(accepted, observed, &verdicts, &replicas, held);
     verdicts.push(ready);
@@ -246,6 +246,10 @@ fn authority(
         waiting_for,
         phase_until: rotation::ends(roots, &accepted.rotation).map(moment::text),
         done: roots.course.done.clone(),
+        brought: roots.signing.above.is_some().then(|| BroughtStatus {
+            subject: signing.subject.clone(),
+            root_fingerprint: roots.signing.root_fingerprint(),
+        }),
     })
 }
 

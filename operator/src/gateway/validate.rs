@@ -15,11 +15,13 @@ use crate::settings::Settings;
 use crate::world::{Key, Owner};
 
 pub mod access;
+pub mod authority;
 pub mod backend;
 pub mod pods;
 pub mod tunnels;
 
 pub use access::Access;
+pub use authority::{Brought, Source};
 pub use pods::Pods;
 pub use tunnels::Tunnels;
 
@@ -35,6 +37,8 @@ pub struct Accepted {
     pub uid: String,
     /// What the server certificate should say beside the Service's names.
     pub server: Server,
+    /// Where its authority comes from.
+    pub authority: Source,
     /// How long its authority lives, and what is asked of it.
     pub rotation: Rotation,
     /// How callers come in, and whose tokens are believed.
@@ -129,6 +133,7 @@ pub fn validate(gateway: &Gateway, observed: &Observed, settings: &Settings) -> 
         key: Key::of(gateway),
         uid: gateway.uid().unwrap_or_default(),
         server: server(gateway)?,
+        authority: authority::source(gateway, observed),
         rotation: rotation(gateway)?,
         access: access::access(spec)?,
         clients: spec.clients.iter().map(caller).collect::<Result<_, _>>()?,

@@ -26,9 +26,10 @@ fn ca(name: &str) -> CertificateParams {
 fn company_of(params: Vec<CertificateParams>, kind: &'static SignatureAlgorithm) -> Company {
     let mut company = Company { certificates: Vec::new(), keys: Vec::new() };
     for params in params {
-        let key = match kind == &rcgen::PKCS_RSA_SHA256 {
-            true => KeyPair::generate_rsa_for(kind, RsaKeySize::_2048).unwrap(),
-            false => KeyPair::generate_for(kind).unwrap(),
+        let key = if kind == &rcgen::PKCS_RSA_SHA256 {
+            KeyPair::generate_rsa_for(kind, RsaKeySize::_2048).unwrap()
+        } else {
+            KeyPair::generate_for(kind).unwrap()
         };
         let certificate = match (company.certificates.last(), company.keys.last()) {
             (Some(above), Some(signer)) => {
