@@ -128,6 +128,8 @@ explained! {
         ResolvedRefs,
         /// `ResolvedRefs`: a backend's Service, or its port, is not there.
         BackendNotFound,
+        /// `ResolvedRefs`: the roots of a client authority are not there, or are none.
+        RootsNotFound,
         /// `CertificatesReady`: all there.
         Issued,
         /// `CertificatesReady`: the authority's Secret is gone, though it has signed certificates that are in use.

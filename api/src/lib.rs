@@ -11,6 +11,7 @@ pub mod tunnel;
 pub use gateway::access::{Access, AccessMode};
 pub use gateway::backend::{Backend, BackendMatch, BackendProtocol, ServiceTarget, SidecarTarget, Timeouts};
 pub use gateway::client::Client;
+pub use gateway::client_authority::{ClientAuthority, ForeignIdentity};
 pub use gateway::driver::{Driver, Drivers, EnvVar, Sidecar};
 pub use gateway::edge::{Cloudflare, Edge, Generic};
 pub use gateway::issuer::{CaBundleRef, Roles};

@@ -115,7 +115,7 @@ pub fn read_authority(generation: u32, certificate_pem: &str, key_pem: &str) -> 
     })
 }
 
-fn check_may_sign(certificate: &X509Certificate<'_>) -> Result<(), Unusable> {
+pub(crate) fn check_may_sign(certificate: &X509Certificate<'_>) -> Result<(), Unusable> {
     if !certificate.is_ca() {
         return Err(Unusable::NotAnAuthority { detail: "its basic constraints do not say so" });
     }

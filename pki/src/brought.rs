@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, Error, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::certificate::X509Certificate;
 
-use crate::authority::{distinguished_name, read_authority};
+use crate::authority::{check_may_sign, distinguished_name, read_authority};
 use crate::{Authority, Unusable, pem};
 
 /// What stands above an authority that was brought along.
@@ -85,6 +85,18 @@ pub fn read_brought(
         root: root.text.clone(),
     });
     Ok(authority)
+}
+
+/// Roots that others are to be believed by, PEM, each once: at least one, and all of them certificates of authorities.
+pub fn read_roots(text: &str) -> Result<String, Unusable> {
+    let mut roots: Vec<String> = Vec::new();
+    for block in pem::blocks(text)? {
+        check_may_sign(&pem::certificate(&block.der)?)?;
+        if !roots.contains(&block.text) {
+            roots.push(block.text);
+        }
+    }
+    if roots.is_empty() { Err(Unusable::Empty { part: "certificate" }) } else { Ok(roots.concat()) }
 }
 
 /// All below the root, the authority first, and the root.

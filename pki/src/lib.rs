@@ -28,7 +28,7 @@ mod unusable;
 mod validity;
 
 pub use authority::{Authority, AuthorityFacts, issue_authority, read_authority};
-pub use brought::{Above, read_brought};
+pub use brought::{Above, read_brought, read_roots};
 pub use error::Error;
 pub use key_algorithm::KeyAlgorithm;
 pub use leaf::{Leaf, LeafFacts, issue_leaf, read_leaf};

@@ -5,7 +5,7 @@ use kube::Client;
 use portcullis_api::{Gateway, RotationPhase};
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::snapshot::Snapshot;
-use portcullis_tests::company::{Company, Keys, Signed, delete_secret, put_secret};
+use portcullis_tests::company::{Company, Keys, Signed, delete_secret, put_config_map, put_secret};
 use portcullis_tests::operator::Operator;
 use portcullis_tests::replica::{Credentials, Replica, ready_pod, secret};
 use portcullis_tests::settled::settled;
@@ -112,4 +112,45 @@ async fn what_is_written_into_the_secret_takes_over_in_phases_and_what_cannot_si
     serves.abort();
     operator.stop().await;
     settled(&client, &namespace, "door").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roots_of_other_authorities_are_told_as_they_are_written_and_missed_in_words() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let company = Company::new("Example", Keys::Ec);
+    let operator = Operator::start(&namespace).await;
+    let spec = "{access: {clientAuthorities: [{name: corp, caBundleRef: {name: corp-roots}, identities: [{uri: 'spiffe://corp.example/team/*'}]}]}}";
+    apply(&client, &namespace, "door", spec).await.unwrap();
+    ready_pod(&client, &namespace, "door", "door-1").await;
+    let missing = until(&client, &namespace, "door", is("ResolvedRefs", "False", "RootsNotFound")).await;
+    let said = message(&missing, "ResolvedRefs");
+    assert!(
+        said.starts_with("access.clientAuthorities[corp]: ConfigMap corp-roots is not there: make it"),
+        "{said}"
+    );
+
+    put_config_map(&client, &namespace, "corp-roots", &[("ca.crt", "words")]).await;
+    let empty = |gateway: &Gateway| {
+        message(gateway, "ResolvedRefs").contains("ca.crt of ConfigMap corp-roots has no roots to trust")
+    };
+    until(&client, &namespace, "door", empty).await;
+
+    put_config_map(&client, &namespace, "corp-roots", &[("ca.crt", &company.root())]).await;
+    until(&client, &namespace, "door", is("ResolvedRefs", "True", "ResolvedRefs")).await;
+    let shows = Credentials::of(&client, &namespace, "door").await;
+    let mut replica = Replica::attach_soon(operator.control, &shows, "door-1").await;
+    let Some(Told::Snapshot(told)) = replica.told().await else { panic!("it is told a configuration") };
+    let read = Snapshot::from_json(&told.json).unwrap();
+    assert_eq!(read.client_authorities[0].roots, company.root());
+    let other = Company::new("Other", Keys::Ec);
+    put_config_map(&client, &namespace, "corp-roots", &[("ca.crt", &other.root())]).await;
+    loop {
+        let Some(Told::Snapshot(told)) = replica.told().await else { panic!("it is told of the change") };
+        let read = Snapshot::from_json(&told.json).unwrap();
+        if read.client_authorities[0].roots == other.root() {
+            break;
+        }
+    }
+    operator.stop().await;
 }

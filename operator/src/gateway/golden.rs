@@ -67,6 +67,9 @@ struct Case {
     brought: Option<String>,
     /// What it held when that was carried out, where it was something else.
     formerly_brought: Option<String>,
+    /// Keys under which ConfigMaps of that name have the roots of another company.
+    #[serde(default)]
+    roots: BTreeMap<String, String>,
     /// Tunnels that name it.
     #[serde(default)]
     tunnels: Vec<Tunnel>,
@@ -99,6 +102,10 @@ fn run(case: Case) -> Value {
     observed.claims =
         Some(Arc::new(Claims::of(&Key::of(&gateway), Some(&gateway), &tunnels, &Namespaces::default())));
     let company = company::Company::new("Example");
+    let others = company::Company::new("Other");
+    let roots =
+        |(name, key): (&String, &String)| ((Purpose::Roots, name.clone()), Arc::new(others.roots(key)));
+    observed.referred.extend(case.roots.iter().map(roots));
     let holds = |gateway: &Gateway, what: Option<&String>| {
         let named = gateway.spec.pki.ca.secret_ref.as_ref()?;
         let referred = match what?.as_str() {
@@ -125,7 +132,7 @@ fn run(case: Case) -> Value {
         }
     }
     if case.carried_out.is_none() || case.formerly_brought.is_some() {
-        observed.referred = holds(&gateway, case.brought.as_ref()).into_iter().collect();
+        observed.referred.extend(holds(&gateway, case.brought.as_ref()));
     }
     spoil(&mut observed, &gateway, case.authority.as_deref(), case.restarted);
     for (pod, state) in case.pods {

@@ -185,7 +185,7 @@ fn carried_out(
     };
     let mut verdicts = vec![
         accepted_verdict(accepted, applied),
-        resolved(applied),
+        resolved(accepted, applied),
         certificates_verdict(applied),
         programmed(accepted, applied, &replicas, was_programmed),
     ];
@@ -332,14 +332,16 @@ fn accepted_verdict(accepted: &Accepted, applied: &Applied) -> Verdict {
     }
 }
 
-fn resolved(applied: &Applied) -> Verdict {
-    match applied.plan.unresolved.as_slice() {
-        [] => Verdict::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs, "Every backend exists"),
-        missing => Verdict::no(
-            ConditionType::ResolvedRefs,
-            Reason::BackendNotFound,
-            format!("{}; requests for it get 503, the other backends are served", missing.join("; ")),
-        ),
+fn resolved(accepted: &Accepted, applied: &Applied) -> Verdict {
+    let (backends, roots) = (&applied.plan.unresolved, &accepted.client_authorities.missing);
+    let no = |reason, message: String| Verdict::no(ConditionType::ResolvedRefs, reason, message);
+    let served =
+        || format!("{}; requests for it get 503, the other backends are served", backends.join("; "));
+    match (backends.as_slice(), roots.as_slice()) {
+        ([], []) => Verdict::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs, "Every backend exists"),
+        ([], roots) => no(Reason::RootsNotFound, roots.join("; ")),
+        (_, []) => no(Reason::BackendNotFound, served()),
+        (_, roots) => no(Reason::BackendNotFound, format!("{}; {}", served(), roots.join("; "))),
     }
 }
 

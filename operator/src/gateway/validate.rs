@@ -17,11 +17,13 @@ use crate::world::{Key, Owner};
 pub mod access;
 pub mod authority;
 pub mod backend;
+pub mod client_authorities;
 pub mod pods;
 pub mod tunnels;
 
 pub use access::Access;
 pub use authority::{Brought, Source};
+pub use client_authorities::ClientAuthorities;
 pub use pods::Pods;
 pub use tunnels::Tunnels;
 
@@ -45,6 +47,8 @@ pub struct Accepted {
     pub access: Access,
     /// Who may come in.
     pub clients: Vec<Caller>,
+    /// Who else signs clients.
+    pub client_authorities: ClientAuthorities,
     /// What stands behind the door, resolved.
     pub backends: Vec<Backend>,
     /// Public names and who answers on them.
@@ -137,6 +141,7 @@ pub fn validate(gateway: &Gateway, observed: &Observed, settings: &Settings) -> 
         rotation: rotation(gateway)?,
         access: access::access(spec)?,
         clients: spec.clients.iter().map(caller).collect::<Result<_, _>>()?,
+        client_authorities: client_authorities::client_authorities(spec, observed)?,
         backends: spec
             .backends
             .iter()

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use portcullis_api::Gateway;
 use portcullis_contract::files;
 use portcullis_pki::{Authority, Unusable, read_brought};
@@ -28,6 +28,8 @@ pub struct Reference {
 pub enum Purpose {
     /// `spec.pki.ca.secretRef`: a Secret with an authority.
     Authority,
+    /// `spec.access.clientAuthorities`: a ConfigMap with roots.
+    Roots,
 }
 
 /// What was last seen of an object.
@@ -39,6 +41,8 @@ pub enum Referred {
     Forbidden(String),
     /// An authority that was brought along.
     Authority(Result<Arc<Authority>, Unusable>),
+    /// What a ConfigMap holds.
+    Data(BTreeMap<String, String>),
 }
 
 /// What Gateways name.
@@ -60,22 +64,23 @@ impl Reference {
     pub fn what(&self) -> String {
         let kind = match self.purpose {
             Purpose::Authority => "Secret",
+            Purpose::Roots => "ConfigMap",
         };
         format!("{kind} {}/{}", self.namespace, self.name)
     }
 }
 
 impl Referred {
-    /// Boils a Secret down.
-    pub fn read(purpose: Purpose, secret: &Secret) -> Self {
-        match purpose {
-            Purpose::Authority => {
-                let [certificates, roots, key] =
-                    [files::SERVER_CERTIFICATE, files::SERVER_CA, files::SERVER_KEY]
-                        .map(|key| text(secret, key));
-                Self::Authority(read_brought(0, &certificates, &roots, &key).map(Arc::new))
-            }
-        }
+    /// Reads an authority that was brought along.
+    pub fn authority(secret: &Secret) -> Self {
+        let [certificates, roots, key] =
+            [files::SERVER_CERTIFICATE, files::SERVER_CA, files::SERVER_KEY].map(|key| text(secret, key));
+        Self::Authority(read_brought(0, &certificates, &roots, &key).map(Arc::new))
+    }
+
+    /// Reads a ConfigMap.
+    pub fn data(object: &ConfigMap) -> Self {
+        Self::Data(object.data.clone().unwrap_or_default())
     }
 }
 
@@ -85,7 +90,9 @@ pub fn references(gateway: &Gateway) -> Vec<Reference> {
     let named =
         |name: &str, purpose| Reference { namespace: namespace.clone(), name: name.to_owned(), purpose };
     let authority = gateway.spec.pki.ca.secret_ref.iter().map(|it| named(&it.name, Purpose::Authority));
-    authority.collect()
+    let others = gateway.spec.access.client_authorities.iter();
+    let others = others.map(|it| named(&it.ca_bundle_ref.name, Purpose::Roots));
+    authority.chain(others).collect()
 }
 
 impl Book {

@@ -223,3 +223,14 @@ fn a_chain_that_never_holds_all_at_once_is_refused() {
         "its chain does not hold: there is no time at which all of it holds"
     );
 }
+
+#[test]
+fn roots_are_certificates_of_authorities_each_once_and_nothing_else() {
+    let company = Company::three();
+    let twice = format!("words\n{}{}\n{}", company.pem(0), company.pem(1), company.pem(0));
+    assert_eq!(read_roots(&twice).unwrap(), company.pem(0) + &company.pem(1));
+    assert_eq!(read_roots("words").unwrap_err(), Unusable::Empty { part: "certificate" });
+    let leaf = issue_leaf(&company.read().unwrap(), &client(), NOW, &RandomMint).unwrap();
+    assert!(matches!(read_roots(&leaf.certificate_pem), Err(Unusable::NotAnAuthority { .. })));
+    assert!(read_roots(&company.keys[0].serialize_pem()).is_err());
+}

@@ -10,7 +10,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 use super::NOW;
-use crate::world::{Purpose, Referred};
+use crate::world::Referred;
 
 /// A company with a root that is ten years old at most.
 pub(crate) struct Company {
@@ -63,6 +63,11 @@ impl Company {
         self.issue(number, Duration::days(30), Duration::days(1825), &[])
     }
 
+    /// A ConfigMap with the root.
+    pub(crate) fn roots(&self, key: &str) -> Referred {
+        Referred::Data([(key.to_owned(), self.root.pem())].into())
+    }
+
     /// As the Secret that it is brought along in is seen.
     pub(crate) fn referred(&self, issuing: &Issuing) -> Referred {
         secret(&issuing.certificate, &issuing.key, &self.root.pem())
@@ -79,5 +84,5 @@ impl Issuing {
 fn secret(certificates: &str, key: &str, root: &str) -> Referred {
     let data = [("tls.crt", certificates), ("tls.key", key), ("ca.crt", root)];
     let data = data.map(|(name, text)| (name.to_owned(), ByteString(text.as_bytes().to_vec())));
-    Referred::read(Purpose::Authority, &Secret { data: Some(data.into()), ..Secret::default() })
+    Referred::authority(&Secret { data: Some(data.into()), ..Secret::default() })
 }

@@ -38,7 +38,7 @@ pub(super) fn source(gateway: &Gateway, observed: &Observed) -> Source {
             refused(format!("Secret {secret} cannot be used as authority: {unusable}. {}", what_to_write()))
         }
         Some(Referred::Forbidden(why)) => refused(format!("Secret {secret} cannot be read: {why}")),
-        Some(Referred::Missing) | None => Err(Rejected {
+        _ => Err(Rejected {
             reason: Reason::SecretNotFound,
             message: format!(
                 "Secret {secret}, which spec.pki.ca.secretRef names, is not there. {}",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, pin_mut};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::watch_object;
@@ -71,12 +71,16 @@ impl Watches {
         match reference.purpose {
             Purpose::Authority => {
                 let api: Api<Secret> = Api::namespaced(self.client.clone(), &reference.namespace);
-                self.see(api, reference, Referred::read).await;
+                self.see(api, reference, Referred::authority).await;
+            }
+            Purpose::Roots => {
+                let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &reference.namespace);
+                self.see(api, reference, Referred::data).await;
             }
         }
     }
 
-    async fn see<K>(&self, api: Api<K>, reference: &Reference, read: impl Fn(Purpose, &K) -> Referred)
+    async fn see<K>(&self, api: Api<K>, reference: &Reference, read: impl Fn(&K) -> Referred)
     where
         K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
     {
@@ -85,7 +89,7 @@ impl Watches {
         pin_mut!(sights);
         while let Some(sight) = sights.next().await {
             let referred = match sight {
-                Ok(Some(object)) => read(reference.purpose, &object),
+                Ok(Some(object)) => read(&object),
                 Ok(None) => Referred::Missing,
                 Err(error) => {
                     let why = chain(&error);
