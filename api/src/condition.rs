@@ -128,12 +128,19 @@ explained! {
         ResolvedRefs,
         /// `ResolvedRefs`: a backend's Service, or its port, is not there.
         BackendNotFound,
+        /// `ResolvedRefs`: the roots of a client authority are not there, or are none.
+        RootsNotFound,
         /// `CertificatesReady`: all there.
         Issued,
         /// `CertificatesReady`: the authority's Secret is gone, though it has signed certificates that are in use.
         AuthorityMissing,
         /// `CertificatesReady`: the authority's Secret is there and cannot be used.
         AuthorityUnusable,
+        /// `CertificatesReady`, and `Warning` where the one before stays: what the Secret of `spec.pki.ca.secretRef` holds is
+        /// not taken as authority.
+        AuthorityRefused,
+        /// `CertificatesReady`, and `Warning` where the one before stays: the Secret of `spec.pki.ca.secretRef` is not there.
+        SecretNotFound,
         /// A write to the API server failed.
         WriteFailed,
         /// `CertificatesReady`: a certificate could not be issued.
@@ -170,6 +177,8 @@ explained! {
         NobodyKnown,
         /// `Warning`: the authority was replaced at once, and bundles from before open nothing any more.
         AuthorityReplaced,
+        /// `Warning`: the authority that was brought along has less than a third of its life left.
+        AuthorityEnds,
         /// `Accepted` of a Tunnel: there is no such Gateway.
         GatewayNotFound,
         /// `Accepted` of a Tunnel: the Gateway takes no Tunnels, or none of this namespace.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub mod access;
 pub mod backend;
 pub mod client;
+pub mod client_authority;
 pub mod driver;
 pub mod edge;
 pub mod issuer;

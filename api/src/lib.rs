@@ -11,6 +11,7 @@ pub mod tunnel;
 pub use gateway::access::{Access, AccessMode};
 pub use gateway::backend::{Backend, BackendMatch, BackendProtocol, ServiceTarget, SidecarTarget, Timeouts};
 pub use gateway::client::Client;
+pub use gateway::client_authority::{ClientAuthority, ForeignIdentity};
 pub use gateway::driver::{Driver, Drivers, EnvVar, Sidecar};
 pub use gateway::edge::{Cloudflare, Edge, Generic};
 pub use gateway::issuer::{CaBundleRef, Roles};
@@ -19,8 +20,8 @@ pub use gateway::pki::{AuthoritySpec, KeyAlgorithm, Pki, ServerCertificate};
 pub use gateway::requirement::{BackendAuth, Requirement};
 pub use gateway::service::{Service, ServiceType};
 pub use gateway::status::{
-    AuthorityStatus, CertificateStatus, ClientStatus, GatewayStatus, GenerationStatus, RevocationStatus,
-    RotationPhase, TunnelCount,
+    AuthorityStatus, BroughtStatus, CertificateStatus, ClientStatus, GatewayStatus, GenerationStatus,
+    RevocationStatus, RotationPhase, TunnelCount,
 };
 pub use gateway::tunnels::{Authorization, NamespacesFrom, Tunnels};
 pub use gateway::{Gateway, GatewaySpec, LogLevel};

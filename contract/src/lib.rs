@@ -5,6 +5,7 @@ pub mod endpoint;
 pub mod files;
 pub mod hostname;
 pub mod identity;
+pub mod pattern;
 pub mod rules;
 pub mod snapshot;
 

@@ -28,6 +28,9 @@ pub struct Snapshot {
     /// by one, and what was opened before goes on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<String>,
+    /// Authorities of others that sign clients too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_authorities: Vec<ClientAuthority>,
     /// What stands behind the door. The most specific match wins: a gRPC service, then the longest path prefix.
     pub backends: Vec<Backend>,
     /// How callers come in.
@@ -384,6 +387,38 @@ pub struct Client {
     pub scopes: Option<Vec<String>>,
 }
 
+/// An authority of somebody else's, and whom of those that it has signed it lets in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientAuthority {
+    /// Its name in the resource.
+    pub name: String,
+    /// Its roots, PEM.
+    pub roots: String,
+    /// Who comes in: the first that means the certificate's URI counts, and without one nobody does.
+    pub identities: Vec<ForeignIdentity>,
+    /// Serials of certificates of its that open nothing any more: lower-case hexadecimal digits without leading zeros.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
+}
+
+/// Certificates of somebody else's authority, and whom they stand for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForeignIdentity {
+    /// The URI in the certificate ([`crate::pattern`]).
+    pub uri: String,
+    /// The user that it stands for. None: the URI itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Roles, in the order of the resource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// The scopes that it is held to. None: it is held to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+}
+
 /// One backend and what is sent to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -533,6 +568,17 @@ mod tests {
             server_fingerprint: "00".repeat(32),
             revoked: vec!["0a".into()],
             retired: vec!["-----BEGIN CERTIFICATE-----\n".into()],
+            client_authorities: vec![ClientAuthority {
+                name: "corp".into(),
+                roots: "-----BEGIN CERTIFICATE-----\n".into(),
+                identities: vec![ForeignIdentity {
+                    uri: "spiffe://corp.example/team/*".into(),
+                    user: Some("team".into()),
+                    roles: vec!["user".into()],
+                    scopes: Some(Vec::new()),
+                }],
+                revoked: vec!["0b".into()],
+            }],
             clients: vec![Client {
                 name: "ci".into(),
                 user: "ci@shop".into(),

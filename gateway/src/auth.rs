@@ -20,7 +20,7 @@ mod token;
 
 pub(crate) use carried::{Carried, Text};
 pub(crate) use decision::{Denial, DenialReason, decide};
-pub(crate) use evidence::{Chain, ClientCertificate, Evidence, Shown, fingerprint, serial};
+pub(crate) use evidence::{Chain, ClientCertificate, Evidence, Shown, Signer, fingerprint, serial};
 pub(crate) use grant::Missing;
 pub(crate) use identified::{Identified, Mapping};
 pub(crate) use jwks::Keys;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use ipnet::IpNet;
+use portcullis_contract::pattern::UriPattern;
 use portcullis_contract::snapshot::{self, Backend, Client, DriverKind, GatewayName, Mode, Snapshot, Target};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -31,7 +32,9 @@ pub(crate) struct Config {
     pub(crate) trust: Vec<CertificateDer<'static>>,
     /// Authorities that vouch for what is open, and let nobody in.
     pub(crate) retired: Vec<CertificateDer<'static>>,
-    /// Serials of certificates that open nothing any more.
+    /// Authorities of others that sign clients.
+    pub(crate) client_authorities: Arc<[ClientAuthority]>,
+    /// Serials of certificates of the gateway's own authority that open nothing any more.
     pub(crate) revoked: Arc<BTreeSet<String>>,
     /// Fingerprint of the certificate that should be served.
     pub(crate) server_fingerprint: String,
@@ -47,6 +50,26 @@ pub(crate) struct Config {
     pub(crate) tunnels: Option<Arc<Tunnels>>,
     routes: Routes,
     upstreams: Vec<Arc<Upstream>>,
+}
+
+/// An authority of somebody else's, and whom it lets in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClientAuthority {
+    pub(crate) name: Arc<str>,
+    pub(crate) roots: Vec<CertificateDer<'static>>,
+    /// Serials of certificates of its that open nothing any more.
+    pub(crate) revoked: Arc<BTreeSet<String>>,
+    /// The first that means a certificate's URI counts.
+    pub(crate) identities: Vec<(UriPattern, Rights)>,
+}
+
+/// Whom a certificate of somebody else's authority stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rights {
+    /// None: the URI itself.
+    pub(crate) user: Option<String>,
+    pub(crate) roles: Vec<String>,
+    pub(crate) scopes: Option<Vec<String>>,
 }
 
 /// The identity-aware edge in front.
@@ -120,6 +143,7 @@ impl Config {
             version,
             trust: trust(&snapshot.trust)?,
             retired: roots(&snapshot.retired, "retired")?,
+            client_authorities: client_authorities(snapshot.client_authorities)?,
             clients: clients(snapshot.clients)?,
             revoked: Arc::new(snapshot.revoked.into_iter().collect()),
             gateway: snapshot.gateway,
@@ -290,6 +314,33 @@ fn clients(listed: Vec<Client>) -> Result<HashMap<String, Client>, String> {
     Ok(clients)
 }
 
+fn client_authorities(listed: Vec<snapshot::ClientAuthority>) -> Result<Arc<[ClientAuthority]>, String> {
+    let mut authorities: Vec<ClientAuthority> = Vec::with_capacity(listed.len());
+    for listed in listed {
+        let name = listed.name;
+        if authorities.iter().any(|other| *other.name == *name) {
+            return Err(format!("two client authorities are named {name}"));
+        }
+        let field = format!("clientAuthorities[{name}].roots");
+        let roots = roots(&[listed.roots], &field)?;
+        if roots.is_empty() {
+            return Err(format!("{field} has no certificate"));
+        }
+        let identity = |it: snapshot::ForeignIdentity| {
+            let pattern = it.uri.parse().map_err(|error| format!("{:?}: {error}", it.uri))?;
+            Ok((pattern, Rights { user: it.user, roles: it.roles, scopes: it.scopes }))
+        };
+        let identities = listed.identities.into_iter().map(identity).collect::<Result<_, String>>();
+        authorities.push(ClientAuthority {
+            identities: identities.map_err(|why| format!("clientAuthorities[{name}] has {why}"))?,
+            revoked: Arc::new(listed.revoked.into_iter().collect()),
+            name: name.into(),
+            roots,
+        });
+    }
+    Ok(authorities.into())
+}
+
 fn roots(pems: &[String], field: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut roots = Vec::with_capacity(pems.len());
     for (index, pem) in pems.iter().enumerate() {
@@ -333,6 +384,7 @@ pub(crate) mod tests {
             log_level: LevelFilter::INFO,
             trust: Vec::new(),
             retired: Vec::new(),
+            client_authorities: Arc::default(),
             server_fingerprint: String::new(),
             clients: [("ci".to_owned(), client("ci"))].into(),
             revoked: Arc::default(),

@@ -5,6 +5,7 @@
 
 mod accept;
 mod activity;
+mod any_of;
 mod certificates;
 mod connection;
 mod connector;
@@ -19,6 +20,7 @@ mod ports;
 mod proxy;
 mod revoked;
 mod transport;
+mod trust;
 mod tunnel;
 mod websocket;
 

@@ -113,8 +113,7 @@ impl Shared {
     pub(crate) fn apply(&self, version: String, json: &[u8]) -> Result<(), String> {
         let previous = self.config.load_full();
         let applied = Config::read(version, json, previous.as_deref(), &self.outside).and_then(|config| {
-            let domain = config.tunnels.as_ref().map(|tunnels| tunnels.domain());
-            self.certificates.trust(&config.trust, &config.retired, &config.revoked, config.mode, domain)?;
+            self.certificates.trust(&config)?;
             Ok(Arc::new(config))
         });
         let config = applied.inspect_err(|reason| {

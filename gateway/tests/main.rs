@@ -9,6 +9,7 @@ mod drivers;
 mod edge;
 mod exchange;
 mod faults;
+mod foreign;
 mod fuzz_corpus;
 mod handshake;
 mod headers;

@@ -21,7 +21,7 @@ use crate::support::door::{Plan, backend, prefix};
 use crate::support::{Backend, Door, body, pki, soon};
 
 /// A gRPC channel of this client.
-async fn channel(door: &Door, leaf: &portcullis_pki::Leaf) -> Channel {
+pub(crate) async fn channel(door: &Door, leaf: &portcullis_pki::Leaf) -> Channel {
     let stream = door.tls(leaf, "h2").await;
     let mut stream = Some(hyper_util::rt::TokioIo::new(stream));
     let connector = tower::service_fn(move |_: Uri| {

@@ -54,14 +54,15 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Next, writer::Error> 
         ctx.claims.forget(key);
         return Ok(Next::Change);
     };
-    let observed = observe(ctx, &gateway);
+    // Whoever looks at what it names puts it into the queue again.
+    let Some(observed) = observe(ctx, &gateway) else { return Ok(Next::Change) };
     let outcome = carry_out(ctx, &gateway, &observed).await;
     if let Outcome::Applied(_, applied) = &outcome
         && applied.again
     {
         return Ok(Next::Now);
     }
-    let observed = observe(ctx, &gateway);
+    let Some(observed) = observe(ctx, &gateway) else { return Ok(Next::Change) };
     wake_tunnels(ctx, &observed);
     let status = status(&gateway, &observed, &outcome, now(ctx));
     let next = next_visit(ctx, key, &outcome, status.ca.as_ref());

@@ -15,6 +15,7 @@ pub mod namespaces;
 pub mod news;
 pub mod owned;
 pub mod pod;
+pub mod referred;
 pub mod roots;
 pub mod watch;
 
@@ -22,6 +23,7 @@ pub use child::{Bundle, Child, Content, Kind, Served};
 pub use namespaces::Namespaces;
 pub use owned::Digest;
 pub use pod::Pod;
+pub use referred::{Purpose, Reference, Referred};
 pub use roots::Roots;
 
 /// Namespace and name of a Gateway or a Tunnel.
@@ -110,6 +112,8 @@ struct State {
     namespaces: Namespaces,
     /// Ports of every Service, by namespace and name.
     services: HashMap<(String, String), Vec<i32>>,
+    /// What Gateways name and others write.
+    referred: referred::Book,
     /// Which Gateways send to a Service.
     referrers: HashMap<(String, String), BTreeSet<Key>>,
     /// The last good authority of a Gateway, with that Gateway's uid: what a deleted Secret can be restored from.
@@ -299,6 +303,32 @@ impl World {
         self.lock().services.get(&(namespace.to_owned(), name.to_owned())).cloned()
     }
 
+    /// What was seen of all that a Gateway names; None while something of it is still to be looked at.
+    pub fn referred(&self, gateway: &Gateway) -> Option<BTreeMap<(Purpose, String), Arc<Referred>>> {
+        let (state, named) = (self.lock(), referred::references(gateway));
+        (!state.referred.is_unread(&named)).then(|| state.referred.seen(named))
+    }
+
+    /// Takes in what was seen of something that Gateways name; says which it means something to.
+    pub fn put_referred(&self, reference: &Reference, referred: Referred) -> Vec<Key> {
+        self.lock().referred.put(reference, referred)
+    }
+
+    /// Forgets what nobody looks at any more.
+    pub fn forget_referred(&self, reference: &Reference) {
+        self.lock().referred.forget(reference);
+    }
+
+    /// All that Gateways name.
+    pub fn references(&self) -> BTreeSet<Reference> {
+        self.lock().referred.wanted()
+    }
+
+    /// Changes whenever that does.
+    pub fn references_revision(&self) -> u64 {
+        self.lock().referred.revision()
+    }
+
     /// Whether a pod of that name belongs to the Gateway.
     pub fn has_pod(&self, key: &Key, pod: &str) -> bool {
         let pods = Owner::Gateway(key.clone());
@@ -322,6 +352,7 @@ impl World {
             state.revise(&key);
         }
         state.forget_references(&key);
+        state.referred.note(&key, &referred::references(&gateway));
         for target in gateway.spec.backends.iter().filter_map(|backend| backend.service.as_ref()) {
             let service = (key.namespace.clone(), target.name.clone());
             state.referrers.entry(service).or_default().insert(key.clone());
@@ -335,6 +366,7 @@ impl World {
     pub fn remove_gateway(&self, key: &Key) {
         let mut state = self.lock();
         state.forget_references(key);
+        state.referred.note(key, &[]);
         state.gateways.remove(key);
         state.revise(key);
         state.tell(key);

@@ -12,7 +12,9 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::x509::{RelativeDistinguishedName, X509Name};
 
 use crate::validity::Validity;
-use crate::{AuthorityProfile, Error, KeyAlgorithm, Mint, NameConstraints, PrivateKey, Unusable, mint, pem};
+use crate::{
+    Above, AuthorityProfile, Error, KeyAlgorithm, Mint, NameConstraints, PrivateKey, Unusable, mint, pem,
+};
 
 /// The longest common name that a certificate may bear, in characters (RFC 5280, appendix A).
 const LONGEST_COMMON_NAME: usize = 64;
@@ -22,12 +24,14 @@ const LONGEST_COMMON_NAME: usize = 64;
 pub struct Authority {
     /// Counts from 1, or from wherever the caller does; no two generations share a key.
     pub generation: u32,
-    /// One PEM block, self-signed.
+    /// One PEM block; self-signed, where we issued it.
     pub certificate_pem: String,
     /// PKCS #8, where we issued it.
     pub key: PrivateKey,
     /// What the certificate says.
     pub facts: AuthorityFacts,
+    /// What stands above it, where somebody else issued it.
+    pub above: Option<Above>,
 }
 
 /// What the certificate of an authority says.
@@ -39,9 +43,9 @@ pub struct AuthorityFacts {
     pub fingerprint: String,
     /// Subject key identifier, lower-case hex; its leaves name it as their issuer's.
     pub key_id: String,
-    /// Start of the span in which it holds.
+    /// Start of the span in which it holds, with all that stands above it.
     pub not_before: OffsetDateTime,
-    /// Last second in which it holds.
+    /// Last second in which it does.
     pub not_after: OffsetDateTime,
     /// Distinguished name, such as `CN=portcullis demo/door G1`.
     pub subject: String,
@@ -107,10 +111,11 @@ pub fn read_authority(generation: u32, certificate_pem: &str, key_pem: &str) -> 
         certificate_pem: certificate_pem.to_owned(),
         key: PrivateKey::from_pem(key_pem.to_owned()),
         facts,
+        above: None,
     })
 }
 
-fn check_may_sign(certificate: &X509Certificate<'_>) -> Result<(), Unusable> {
+pub(crate) fn check_may_sign(certificate: &X509Certificate<'_>) -> Result<(), Unusable> {
     if !certificate.is_ca() {
         return Err(Unusable::NotAnAuthority { detail: "its basic constraints do not say so" });
     }

@@ -18,7 +18,9 @@ use crate::{Authority, Error, LeafProfile, Mint, PrivateKey, Unusable, Usage, mi
 /// A certificate for a server or a client, and its key.
 #[derive(Clone, Debug)]
 pub struct Leaf {
-    /// One PEM block; the authority's certificate is not appended.
+    /// Its own block and, where the authority is below a root that somebody else holds, those that lead there ([`Above`]).
+    ///
+    /// [`Above`]: crate::Above
     pub certificate_pem: String,
     /// PKCS #8.
     pub key: PrivateKey,
@@ -67,6 +69,7 @@ pub fn issue_leaf(
     let key_pem = key.serialize_pem();
     let facts = read_leaf(&certificate_pem, &key_pem)
         .map_err(|source| Error::Unreadable { subject: subject(), source })?;
+    let certificate_pem = certificate_pem + authority.chain();
     Ok(Leaf { certificate_pem, key: PrivateKey::from_pem(key_pem), facts })
 }
 

@@ -11,6 +11,7 @@
 //! ```
 
 mod authority;
+mod brought;
 mod error;
 #[cfg(test)]
 mod examples;
@@ -27,6 +28,7 @@ mod unusable;
 mod validity;
 
 pub use authority::{Authority, AuthorityFacts, issue_authority, read_authority};
+pub use brought::{Above, read_brought, read_roots};
 pub use error::Error;
 pub use key_algorithm::KeyAlgorithm;
 pub use leaf::{Leaf, LeafFacts, issue_leaf, read_leaf};

@@ -19,6 +19,31 @@ pub(crate) fn certificate_der(text: &str) -> Result<Vec<u8>, Unusable> {
     Ok(block.contents)
 }
 
+/// A certificate's PEM block, and what it says.
+pub(crate) struct Block {
+    /// From its first line to its last, with a line break after it.
+    pub(crate) text: String,
+    /// Its bytes.
+    pub(crate) der: Vec<u8>,
+}
+
+/// Every certificate in `text`, each read; what stands around them counts for nothing.
+pub(crate) fn blocks(text: &str) -> Result<Vec<Block>, Unusable> {
+    const BEGIN: &str = "-----BEGIN ";
+    const END: &str = "-----END CERTIFICATE-----";
+    let (mut blocks, mut rest) = (Vec::new(), text);
+    while let Some(begin) = rest.find(BEGIN) {
+        let from = &rest[begin..];
+        let end = from.find(END).map_or(from.len(), |end| end + END.len());
+        let text = format!("{}\n", &from[..end].replace('\r', ""));
+        let der = certificate_der(&text)?;
+        certificate(&der)?;
+        blocks.push(Block { text, der });
+        rest = &from[end..];
+    }
+    Ok(blocks)
+}
+
 /// Reads exactly one certificate.
 pub(crate) fn certificate(der: &[u8]) -> Result<X509Certificate<'_>, Unusable> {
     if announces_more_than(der) {

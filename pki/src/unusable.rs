@@ -44,4 +44,10 @@ pub enum Unusable {
         /// Which statement of a CA is missing.
         detail: &'static str,
     },
+    /// What leads from an authority that was brought along to its root does not hold.
+    #[error("its chain does not hold: {detail}")]
+    Chain {
+        /// Where it breaks.
+        detail: String,
+    },
 }

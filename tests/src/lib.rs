@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 pub mod chart;
 pub mod cli;
 pub mod command;
+pub mod company;
 pub mod door;
 pub mod faults;
 pub mod lag;

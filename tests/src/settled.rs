@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use portcullis_contract::snapshot::Snapshot;
-use portcullis_operator::world::Kind;
-use portcullis_operator::world::child::read_authority_secret;
+use portcullis_operator::world::{Kind, Roots};
 use portcullis_pki::read_leaf;
 use serde_json::{Value, json};
 
@@ -63,7 +62,7 @@ fn check(objects: &BTreeMap<(Kind, String), Value>, gateway: &str) {
     };
     let text =
         |secret: &Secret, key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
-    let authority = read_authority_secret(&secret(&format!("{gateway}-ca"))).unwrap();
+    let authority = Roots::read(&secret(&format!("{gateway}-ca"))).unwrap().signing;
     let mut fingerprint = String::new();
     for (_, name) in
         objects.keys().filter(|(kind, name)| *kind == Kind::Secret && *name != format!("{gateway}-ca"))
@@ -71,7 +70,7 @@ fn check(objects: &BTreeMap<(Kind, String), Value>, gateway: &str) {
         let secret = secret(name);
         let leaf = read_leaf(&text(&secret, "tls.crt"), &text(&secret, "tls.key")).unwrap();
         assert_eq!(leaf.issuer_key_id, authority.facts.key_id, "{name} was signed by another authority");
-        assert_eq!(text(&secret, "ca.crt"), authority.certificate_pem, "{name} trusts another authority");
+        assert_eq!(text(&secret, "ca.crt"), authority.root(), "{name} trusts another authority");
         if *name == format!("{gateway}-server") {
             fingerprint = leaf.fingerprint;
         }
@@ -79,5 +78,5 @@ fn check(objects: &BTreeMap<(Kind, String), Value>, gateway: &str) {
     let config = &objects[&(Kind::ConfigMap, format!("{gateway}-config"))];
     let snapshot = Snapshot::from_json(config["data"]["snapshot.json"].as_str().unwrap().as_bytes()).unwrap();
     assert_eq!(snapshot.server_fingerprint, fingerprint, "the snapshot names another certificate");
-    assert_eq!(snapshot.trust, [authority.certificate_pem], "the snapshot trusts another authority");
+    assert_eq!(snapshot.trust, [authority.certificate_pem.as_str()], "the snapshot trusts another authority");
 }

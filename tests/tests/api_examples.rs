@@ -10,6 +10,7 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams, ValidationDirective};
 use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use kube::{Client, discovery};
 use portcullis_api::Gateway;
+use portcullis_tests::company::{Company, Keys, put_secret};
 use portcullis_tests::operator::Operator;
 use portcullis_tests::{client, condition, namespace, until};
 use serde_json::Value;
@@ -54,6 +55,7 @@ async fn every_example_is_taken_as_it_stands_and_carried_out() {
             applied.unwrap_or_else(|error| panic!("{file}: {error}"));
         }
         for document in documents.iter().filter(|it| it["kind"] == "Gateway") {
+            bring_along(&client, &namespace, document).await;
             let name = document["metadata"]["name"].as_str().unwrap();
             let suspended = document["spec"]["suspend"] == true;
             let holds = |gateway: &Gateway, kind: &str, reason: &str| {
@@ -70,6 +72,17 @@ async fn every_example_is_taken_as_it_stands_and_carried_out() {
             .await;
         }
         operator.stop().await;
+    }
+}
+
+/// What an example says that its admin makes beforehand.
+async fn bring_along(client: &Client, namespace: &str, gateway: &Value) {
+    if let Some(name) = gateway["spec"]["pki"]["ca"]["secretRef"]["name"].as_str() {
+        let company = Company::new("Example", Keys::Ec);
+        let issuing = company.issuing(1);
+        let data =
+            [("tls.crt", &*issuing.certificate), ("tls.key", &issuing.key), ("ca.crt", &company.root())];
+        put_secret(client, namespace, name, &data).await;
     }
 }
 

@@ -183,6 +183,24 @@ async fn a_client_with_a_certificate_goes_through_as_the_page_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn certificates_lead_to_a_root_of_openssl_as_the_page_says() {
+    let _alone = ALONE.lock().await;
+    let door = Door::site().await;
+    let page = Page::read("docs/how-to/bring-your-own-ca.md", &[]).at(&[("demo", &door.namespace)]);
+    let printed = Reader::new().types(&page).await;
+    holds(&printed, &["CN=Example Issuing CA 1", "tls.crt: OK", "\"X-Portcullis-User\"", "condition met"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_a_companys_authority_comes_in_as_the_page_says() {
+    let _alone = ALONE.lock().await;
+    let door = Door::site().await;
+    let page = Page::read("docs/how-to/client-authorities.md", &[]).at(&[("demo", &door.namespace)]);
+    let printed = Reader::new().types(&page).await;
+    holds(&printed, &["\"X-Portcullis-User\"", "spiffe://corp.example/team/shop"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn callers_are_known_by_keycloak_as_the_page_says() {
     let _alone = ALONE.lock().await;
     let (door, provider) = (Door::site().await, Provider::keycloak().await);

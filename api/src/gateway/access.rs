@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::client_authority::ClientAuthority;
 use super::edge::Edge;
 
 /// How callers come in.
@@ -17,7 +18,9 @@ use super::edge::Edge;
     validation = Rule::new("self.mode != 'Plaintext' || (has(self.trustedProxies) && self.trustedProxies.size() > 0)")
         .message("mode Plaintext needs trustedProxies: the networks of the proxies that end TLS, such as 10.0.0.0/8"),
     validation = Rule::new("!self.proxyProtocol || (has(self.trustedProxies) && self.trustedProxies.size() > 0)")
-        .message("proxyProtocol needs trustedProxies: the networks of the proxies that send the header, such as 10.0.0.0/8")
+        .message("proxyProtocol needs trustedProxies: the networks of the proxies that send the header, such as 10.0.0.0/8"),
+    validation = Rule::new("self.mode != 'Plaintext' || !has(self.clientAuthorities) || self.clientAuthorities.size() == 0")
+        .message("clientAuthorities are for TLS: in mode Plaintext nobody shows a certificate; leave them out, or write mode: MutualTLS")
 )]
 pub struct Access {
     /// `MutualTLS`: with a client certificate that this Gateway's authority signed. `Edge`: through an identity-aware
@@ -38,6 +41,11 @@ pub struct Access {
     /// Whether those proxies begin each connection with a PROXY protocol header, version 1 or 2.
     #[serde(default)]
     pub proxy_protocol: bool,
+
+    /// Authorities of others whose certificates let clients in too, and as whom.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub client_authorities: Vec<ClientAuthority>,
 }
 
 /// How callers come in.

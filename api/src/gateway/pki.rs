@@ -4,12 +4,14 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tunnels::SecretRef;
+
 /// The certificates that Portcullis issues for this Gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pki {
     /// The kind of every key: of the authority, of the server certificate and of bundles. A change is a rotation of the
-    /// authority.
+    /// authority. With ca.secretRef, keys are of the kind that the authority's is.
     #[serde(default)]
     pub key_algorithm: KeyAlgorithm,
 
@@ -48,8 +50,15 @@ pub enum KeyAlgorithm {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthoritySpec {
-    /// How long an authority is valid: hours, minutes and seconds, such as 87600h. One that has two thirds of that behind it
-    /// is replaced.
+    /// A Secret of this namespace with an authority that somebody else has issued: its certificate in tls.crt, followed by
+    /// those above it, its key in tls.key, and the root at the end of tls.crt or in ca.crt. It signs in place of one of
+    /// ours; another one that is written there takes its place in the same steps. One that cannot be used is refused, and
+    /// the one before stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+
+    /// How long an authority of ours is valid: hours, minutes and seconds, such as 87600h. One that has two thirds of that
+    /// behind it is replaced.
     #[serde(default = "decade")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$') && duration(self) >= duration('1h') && duration(self) <= duration('175200h')").message("an authority's duration is a time between 1h and 175200h (twenty years), in hours, minutes and seconds, such as 87600h"))]
@@ -73,7 +82,7 @@ pub struct AuthoritySpec {
 
 impl Default for AuthoritySpec {
     fn default() -> Self {
-        Self { duration: decade(), publish_for: day(), retire_after: None }
+        Self { secret_ref: None, duration: decade(), publish_for: day(), retire_after: None }
     }
 }
 

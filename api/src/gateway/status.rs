@@ -88,6 +88,19 @@ pub struct AuthorityStatus {
     /// What annotations asked for and was done, such as `rotate=1`: the last of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<String>,
+    /// What is said only of one that was brought along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brought: Option<BroughtStatus>,
+}
+
+/// An authority that somebody else has issued.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BroughtStatus {
+    /// Its subject, such as `CN=Example Issuing CA 3`.
+    pub subject: String,
+    /// SHA-256 of the root's certificate: 64 lower-case hexadecimal digits.
+    pub root_fingerprint: String,
 }
 
 /// A generation of the authority beside the one that signs.

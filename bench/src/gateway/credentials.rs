@@ -120,6 +120,7 @@ fn snapshot(authority: &Authority, server: &Leaf, backend: u16) -> Snapshot {
         trust_domain: "cluster.local".to_owned(),
         revoked: Vec::new(),
         retired: Vec::new(),
+        client_authorities: Vec::new(),
         log_level: "warn".to_owned(),
         trust: vec![authority.certificate_pem.clone()],
         server_fingerprint: server.facts.fingerprint.clone(),

@@ -10,7 +10,7 @@ use super::grant::Grant;
 use super::identified::Identified;
 use super::principal::{Parts, Proved};
 use super::token::TokenFault;
-use super::{ClientCertificate, Evidence, Principal, Shown};
+use super::{ClientCertificate, Evidence, Principal, Shown, Signer};
 use crate::config::Config;
 use crate::metrics::Labelled as _;
 
@@ -145,9 +145,79 @@ struct Certified {
 }
 
 fn certified(certificate: &ClientCertificate, config: &Config, now: i64) -> Result<Certified, Denial> {
-    let identity = match &certificate.identity {
-        Ok(identity) => identity,
+    let vouched = match &certificate.signer {
+        Signer::Own => own(certificate, config)?,
+        Signer::Other(name) => foreign(certificate, name, config)?,
+        Signer::Nobody => {
+            return deny(DenialReason::UnknownClient, "nobody who is trusted has signed the certificate");
+        }
+    };
+    let (user, grant, identity, tunnel) = vouched;
+    if now < certificate.not_before {
+        return deny(DenialReason::NotYetValid, format!("the certificate of {identity} is not valid yet"));
+    }
+    if now > certificate.not_after {
+        return deny(DenialReason::Expired, format!("the certificate of {identity} has expired"));
+    }
+    Ok(Certified {
+        user,
+        grant,
+        expires_at: certificate.not_after,
+        proved: Proved {
+            identity,
+            tunnel,
+            serial: certificate.serial.clone(),
+            fingerprint: certificate.fingerprint.clone(),
+        },
+    })
+}
+
+/// User, rights, identity and tunnel.
+type Vouched = (String, Grant, String, Option<(String, String)>);
+
+/// What somebody else's authority has signed speaks for whom the configuration says, by its URI; never for an identity that
+/// is this gateway's own to give.
+fn foreign(certificate: &ClientCertificate, name: &str, config: &Config) -> Result<Vouched, Denial> {
+    let uri = match &certificate.uri {
+        Ok(uri) => uri,
         Err(why) => return deny(DenialReason::NoIdentity, *why),
+    };
+    let Some(authority) = config.client_authorities.iter().find(|it| *it.name == *name) else {
+        return deny(
+            DenialReason::UnknownClient,
+            format!("the authority {name} of {uri} is trusted no more"),
+        );
+    };
+    let is_ours = certificate.identity().is_ok_and(|it| it.trust_domain == config.trust_domain);
+    if is_ours {
+        return deny(
+            DenialReason::OtherGateway,
+            format!("{uri} is not for the authority {name} to give: it is of this cluster's trust domain"),
+        );
+    }
+    if authority.revoked.contains(&certificate.serial) {
+        let serial = &certificate.serial;
+        return deny(
+            DenialReason::Revoked,
+            format!("the certificate {serial} of {uri} by {name} was revoked"),
+        );
+    }
+    let Some((_, rights)) = authority.identities.iter().find(|(pattern, _)| pattern.means(uri)) else {
+        return deny(
+            DenialReason::UnknownClient,
+            format!("{uri} by {name} is among no identities of spec.access.clientAuthorities"),
+        );
+    };
+    let grant = Grant { roles: rights.roles.clone(), scopes: rights.scopes.clone(), connector: false };
+    let user = rights.user.clone().unwrap_or_else(|| uri.clone());
+    Ok((user, grant, uri.clone(), None))
+}
+
+/// What the gateway's own authority has signed.
+fn own(certificate: &ClientCertificate, config: &Config) -> Result<Vouched, Denial> {
+    let identity = match certificate.identity() {
+        Ok(identity) => identity,
+        Err(why) => return deny(DenialReason::NoIdentity, why),
     };
     if identity.trust_domain != config.trust_domain
         || identity.namespace != config.gateway.namespace
@@ -161,10 +231,8 @@ fn certified(certificate: &ClientCertificate, config: &Config, now: i64) -> Resu
             format!("the certificate {} of {identity} was revoked", certificate.serial),
         );
     }
-    let (user, grant) = match &identity.holder {
-        Holder::Replica => {
-            return deny(DenialReason::NotAClient, format!("{identity} is a replica, not a client"));
-        }
+    match &identity.holder {
+        Holder::Replica => deny(DenialReason::NotAClient, format!("{identity} is a replica, not a client")),
         Holder::Client(name) => {
             let Some(client) = config.clients.get(name) else {
                 return deny(
@@ -174,7 +242,7 @@ fn certified(certificate: &ClientCertificate, config: &Config, now: i64) -> Resu
             };
             let grant =
                 Grant { roles: client.roles.clone(), scopes: client.scopes.clone(), connector: false };
-            (client.user.clone(), grant)
+            Ok((client.user.clone(), grant, identity.to_string(), None))
         }
         Holder::Connector { namespace, tunnel } => {
             if !config.has_tunnel(namespace, tunnel) {
@@ -183,25 +251,11 @@ fn certified(certificate: &ClientCertificate, config: &Config, now: i64) -> Resu
                     format!("{identity} is of no tunnel of the gateway"),
                 );
             }
-            (format!("connector of {namespace}/{tunnel}"), Grant { connector: true, ..Grant::default() })
+            let grant = Grant { connector: true, ..Grant::default() };
+            let of = (namespace.clone(), tunnel.clone());
+            Ok((format!("connector of {namespace}/{tunnel}"), grant, identity.to_string(), Some(of)))
         }
-    };
-    if now < certificate.not_before {
-        return deny(DenialReason::NotYetValid, format!("the certificate of {identity} is not valid yet"));
     }
-    if now > certificate.not_after {
-        return deny(DenialReason::Expired, format!("the certificate of {identity} has expired"));
-    }
-    Ok(Certified {
-        user,
-        grant,
-        expires_at: certificate.not_after,
-        proved: Proved {
-            identity: identity.to_string(),
-            serial: certificate.serial.clone(),
-            fingerprint: certificate.fingerprint.clone(),
-        },
-    })
 }
 
 fn believed<'a>(what: &str, shown: &'a Shown, now: i64) -> Result<Option<&'a Arc<Identified>>, Denial> {

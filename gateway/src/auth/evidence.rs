@@ -51,9 +51,11 @@ pub(crate) struct Chain {
 /// A client certificate whose chain and key the TLS handshake has verified.
 #[derive(Debug)]
 pub(crate) struct ClientCertificate {
-    /// Whom it speaks for; without one, why it speaks for nobody.
-    pub(crate) identity: Result<Identity, &'static str>,
-    /// Lower-case hexadecimal digits.
+    /// Whose word it is.
+    pub(crate) signer: Signer,
+    /// The one URI that it names; without one, why.
+    pub(crate) uri: Result<String, &'static str>,
+    /// Lower-case hexadecimal digits, without leading zeros' bytes.
     pub(crate) serial: String,
     /// SHA-256, 64 lower-case hexadecimal digits.
     pub(crate) fingerprint: String,
@@ -63,6 +65,17 @@ pub(crate) struct ClientCertificate {
     pub(crate) not_after: i64,
     pub(crate) der: CertificateDer<'static>,
     header: OnceLock<HeaderValue>,
+}
+
+/// Who has signed a client's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Signer {
+    /// The gateway's own authority.
+    Own,
+    /// An authority of somebody else's, by its name in the configuration.
+    Other(Arc<str>),
+    /// Nobody who is believed.
+    Nobody,
 }
 
 impl Chain {
@@ -80,7 +93,13 @@ impl Chain {
 
 /// The serial of a certificate: lower-case hexadecimal digits.
 pub(crate) fn serial(der: &CertificateDer<'_>) -> Option<String> {
-    X509Certificate::from_der(der).ok().map(|(_, certificate)| hex(certificate.raw_serial()))
+    X509Certificate::from_der(der).ok().map(|(_, certificate)| digits(certificate.raw_serial()))
+}
+
+/// As those who issue certificates write serials: without the zeros in front that DER has.
+fn digits(serial: &[u8]) -> String {
+    let leading = serial.iter().take_while(|byte| **byte == 0).count();
+    hex(&serial[leading..])
 }
 
 impl ClientCertificate {
@@ -89,8 +108,9 @@ impl ClientCertificate {
         let header = OnceLock::new();
         match X509Certificate::from_der(der) {
             Ok((_, certificate)) => Self {
-                identity: identity(&certificate),
-                serial: hex(certificate.raw_serial()),
+                signer: Signer::Own,
+                uri: uri(&certificate),
+                serial: digits(certificate.raw_serial()),
                 not_before: certificate.validity().not_before.timestamp(),
                 not_after: certificate.validity().not_after.timestamp(),
                 fingerprint,
@@ -99,7 +119,8 @@ impl ClientCertificate {
             },
             // The handshake has read it, so this is next to impossible; it must deny all the same.
             Err(_) => Self {
-                identity: Err("the certificate cannot be read"),
+                signer: Signer::Own,
+                uri: Err("the certificate cannot be read"),
                 serial: String::new(),
                 not_before: 0,
                 not_after: 0,
@@ -108,6 +129,12 @@ impl ClientCertificate {
                 der: der.clone(),
             },
         }
+    }
+
+    /// Whom it speaks for, as this gateway's authority says it; without one, why it speaks for nobody.
+    pub(crate) fn identity(&self) -> Result<Identity, &'static str> {
+        let uri = self.uri.as_ref().map_err(|why| *why)?;
+        uri.parse().map_err(|_| "the certificate's URI is no identity of a gateway's client")
     }
 
     /// The `Client-Cert` field of RFC 9440.
@@ -119,8 +146,8 @@ impl ClientCertificate {
     }
 }
 
-/// The one SPIFFE identity among the certificate's alternative names.
-fn identity(certificate: &X509Certificate<'_>) -> Result<Identity, &'static str> {
+/// The one URI among the certificate's alternative names.
+fn uri(certificate: &X509Certificate<'_>) -> Result<String, &'static str> {
     let names = match certificate.subject_alternative_name() {
         Ok(Some(names)) => names,
         Ok(None) => return Err("the certificate has no subject alternative name"),
@@ -134,7 +161,7 @@ fn identity(certificate: &X509Certificate<'_>) -> Result<Identity, &'static str>
     if uris.next().is_some() {
         return Err("the certificate names more than one URI");
     }
-    uri.parse().map_err(|_| "the certificate's URI is no identity of a gateway's client")
+    Ok(uri.to_owned())
 }
 
 /// SHA-256 of a certificate, 64 lower-case hexadecimal digits.
@@ -152,13 +179,10 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 impl ClientCertificate {
-    pub(crate) fn for_test(
-        identity: Result<Identity, &'static str>,
-        not_before: i64,
-        not_after: i64,
-    ) -> Self {
+    pub(crate) fn for_test(uri: Result<String, &'static str>, not_before: i64, not_after: i64) -> Self {
         Self {
-            identity,
+            signer: Signer::Own,
+            uri,
             serial: "01".to_owned(),
             fingerprint: "00".repeat(32),
             not_before,
@@ -182,7 +206,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_certificate_speak_for_nobody() {
         let chain = Chain::read(Some(&[CertificateDer::from(vec![0x30, 0x03, 1, 1, 1])]));
-        assert!(chain.certificate.unwrap().identity.is_err());
+        assert!(chain.certificate.unwrap().identity().is_err());
     }
 
     #[test]

@@ -34,8 +34,10 @@ pub(crate) struct Principal {
 /// What is told of a client certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Proved {
-    /// SPIFFE identity.
+    /// SPIFFE identity, or the URI that somebody else's authority has signed.
     pub(crate) identity: String,
+    /// Namespace and name of the tunnel that it is for, where it is a connector's.
+    pub(crate) tunnel: Option<(String, String)>,
     pub(crate) serial: String,
     pub(crate) fingerprint: String,
 }

@@ -135,7 +135,8 @@ async fn admit(stream: TcpStream, peer: SocketAddr, now: &Served, shared: &Arc<S
     match kind {
         Kind::Asks(asking) => {
             shared.metrics.handshake(HandshakeResult::Ok);
-            let came = Came { chain: asking.chain, peer, mode: now.mode, door: asking.door };
+            let chain = now.trust.attributed(asking.chain, shared.clock.now());
+            let came = Came { chain, peer, mode: now.mode, door: asking.door };
             let connection = Connection::new(came, Arc::clone(shared));
             let trust = Arc::clone(&now.trust);
             match asking.spoken {

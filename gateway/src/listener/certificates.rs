@@ -1,27 +1,26 @@
 //! The TLS configuration that new connections get: the server's certificate and key, and who signs clients. Either
 //! changes without a restart; open connections end only where nobody who is still trusted has signed their caller.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use portcullis_contract::hostname::Hostname;
 use portcullis_contract::snapshot::Mode;
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::connection::Door;
-use super::revoked::NotRevoked;
-use crate::auth::{Chain, fingerprint};
+use super::trust::Trust;
+use crate::auth::fingerprint;
+use crate::config::Config;
 use crate::login::Codes;
 use crate::metrics::Metrics;
 use crate::tunnel::Passes;
@@ -101,62 +100,6 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// The authorities that sign clients, those that did, which of their certificates count no more, and whether a client must show one.
-pub(crate) struct Trust {
-    authorities: Vec<CertificateDer<'static>>,
-    /// They vouch for what is open, and let nobody in.
-    retired: Vec<CertificateDer<'static>>,
-    /// By serial.
-    revoked: Arc<BTreeSet<String>>,
-    mode: Mode,
-    /// Of handshakes.
-    verifier: Arc<dyn ClientCertVerifier>,
-    /// Of connections that are open.
-    vouching: Arc<dyn ClientCertVerifier>,
-}
-
-impl Trust {
-    fn new(
-        authorities: &[CertificateDer<'static>],
-        retired: &[CertificateDer<'static>],
-        revoked: &Arc<BTreeSet<String>>,
-        mode: Mode,
-    ) -> Result<Self, String> {
-        let verifier = verifier(authorities.iter(), revoked, mode)?;
-        let vouching = match retired {
-            [] => Arc::clone(&verifier),
-            retired => self::verifier(authorities.iter().chain(retired), revoked, mode)?,
-        };
-        let (authorities, retired) = (authorities.to_vec(), retired.to_vec());
-        Ok(Self { authorities, retired, revoked: Arc::clone(revoked), mode, verifier, vouching })
-    }
-
-    /// Whether the chain that a caller has shown leads to one of these authorities, or of those that let it in before.
-    pub(super) fn vouches_for(&self, chain: &Chain, now: i64) -> bool {
-        let Some(certificate) = &chain.certificate else { return self.mode != Mode::MutualTls };
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or(0)));
-        self.vouching.verify_client_cert(&certificate.der, &chain.intermediates, now).is_ok()
-    }
-}
-
-fn verifier<'a>(
-    authorities: impl Iterator<Item = &'a CertificateDer<'static>>,
-    revoked: &Arc<BTreeSet<String>>,
-    mode: Mode,
-) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    for authority in authorities {
-        roots.add(authority.clone()).map_err(|error| format!("an authority cannot be trusted: {error}"))?;
-    }
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    if mode != Mode::MutualTls {
-        verifier = verifier.allow_unauthenticated();
-    }
-    let verifier = verifier.build().map_err(|error| format!("clients cannot be verified: {error}"))?;
-    Ok(Arc::new(NotRevoked::new(verifier, Arc::clone(revoked))))
-}
-
 #[derive(Clone, Default)]
 struct Parts {
     pair: Option<Arc<KeyPair>>,
@@ -196,30 +139,18 @@ impl Certificates {
         self.served.borrow().as_ref().map(|served| Arc::clone(&served.trust))
     }
 
-    /// Lets new connections come in this mode, and checks them against these authorities and revocations; on names within
-    /// `domain` visitors are let in without a certificate.
-    pub(crate) fn trust(
-        &self,
-        authorities: &[CertificateDer<'static>],
-        retired: &[CertificateDer<'static>],
-        revoked: &Arc<BTreeSet<String>>,
-        mode: Mode,
-        domain: Option<&Hostname>,
-    ) -> Result<(), String> {
+    /// Lets new connections come in the configuration's mode, and checks them against its authorities and revocations; on
+    /// names within the domain of its tunnels visitors are let in without a certificate.
+    pub(crate) fn trust(&self, config: &Config) -> Result<(), String> {
+        let domain = config.tunnels.as_ref().map(|tunnels| tunnels.domain());
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = |trust: &&Arc<Trust>| {
-            trust.authorities == authorities
-                && trust.retired == retired
-                && trust.revoked == *revoked
-                && trust.mode == mode
-        };
-        let kept = parts.trust.as_ref().filter(is_same);
+        let kept = parts.trust.as_ref().filter(|trust| trust.is_of(config));
         if kept.is_some() && parts.domain.as_ref() == domain {
             return Ok(());
         }
         let trust = match kept {
             Some(trust) => Arc::clone(trust),
-            None => Arc::new(Trust::new(authorities, retired, revoked, mode)?),
+            None => Arc::new(Trust::new(config)?),
         };
         let next = Parts { trust: Some(trust), domain: domain.cloned(), ..parts.clone() };
         self.publish(next, &mut parts)
@@ -248,8 +179,8 @@ impl Certificates {
         if let (Some(pair), Some(trust)) = (&next.pair, &next.trust) {
             let tls = tls(pair, trust, &next).map_err(|error| error.to_string())?;
             self.served.send_replace(Some(Arc::new(Served {
-                tls: (trust.mode != Mode::Plaintext).then(|| Arc::new(tls)),
-                mode: trust.mode,
+                tls: (trust.mode() != Mode::Plaintext).then(|| Arc::new(tls)),
+                mode: trust.mode(),
                 trust: Arc::clone(trust),
                 fingerprint: pair.fingerprint.clone(),
             })));
@@ -261,7 +192,7 @@ impl Certificates {
 
 /// What the server name of a handshake picks from.
 fn tls(pair: &KeyPair, trust: &Trust, parts: &Parts) -> Result<Tls, rustls::Error> {
-    let mut own = server_config(pair, Arc::clone(&trust.verifier))?;
+    let mut own = server_config(pair, trust.verifier())?;
     let Some(domain) = &parts.domain else { return Ok(Tls { own: Arc::new(own), public: None }) };
     own.alpn_protocols.push(portcullis_protocol::ALPN.to_vec());
     let public_pair = parts.public_pair.as_deref().unwrap_or(pair);

@@ -17,11 +17,11 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::activity::{Activity, Finding, InFlight};
-use super::certificates::Trust;
 use super::guard::{Graceful, Guard};
 use super::io::Metered;
 use super::origin::Origin;
 use super::transport::Transport;
+use super::trust::Trust;
 use crate::auth::{
     self, Carried, Chain, ClientCertificate, Denial, DenialReason, Evidence, Principal, TokenFault,
 };

@@ -9,10 +9,10 @@ use hyper_util::rt::TokioIo;
 use portcullis_protocol::limits::{PING, PONG};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::certificates::Trust;
 use super::connection::{Connection, Through};
 use super::cut::Cuttable;
 use super::guard::{Graceful, Guard};
+use super::trust::Trust;
 use crate::auth::Carried;
 use crate::tunnel::{self, Attached, Outbound, http2_client};
 

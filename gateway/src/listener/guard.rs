@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use super::activity::Finding;
-use super::certificates::Trust;
 use super::connection::{Connection, Cut};
+use super::trust::Trust;
 use crate::rounds::Place;
 
 /// An HTTP connection of either version.

@@ -60,7 +60,7 @@ async fn admit(stream: TcpStream, shared: &Shared) -> io::Result<TlsStream<TcpSt
     let config = tls::server(&shared.tls_dir).await?;
     let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
     let chain = Chain::read(stream.get_ref().1.peer_certificates());
-    let identity = chain.certificate.as_ref().and_then(|it| it.identity.as_ref().ok());
+    let identity = chain.certificate.as_ref().and_then(|it| it.identity().ok());
     let config = shared.config();
     let is_replica = config.as_ref().zip(identity).is_some_and(|(config, identity)| {
         identity.holder == Holder::Replica

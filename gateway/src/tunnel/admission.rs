@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use portcullis_contract::endpoint::Endpoint;
-use portcullis_contract::identity::{Holder, Identity};
 use portcullis_contract::rules::{Evidence, Role, Rule, Scope};
 use portcullis_contract::tunnel::refusal::Code;
 use portcullis_contract::tunnel::{EndpointTls, Hello, Offer, Refusal, Service, Welcome};
@@ -150,13 +149,8 @@ async fn judge(
 
 /// Whether whoever is at the other end may serve this.
 fn check(principal: &Principal, offer: &Offer) -> Result<(), Refusal> {
-    let identity = principal.certificate.as_ref().and_then(|it| it.identity.parse::<Identity>().ok());
-    let of_tunnel = match identity.map(|identity| identity.holder) {
-        Some(Holder::Connector { namespace, tunnel }) => Some((namespace, tunnel)),
-        _ => None,
-    };
-    match of_tunnel {
-        Some((namespace, tunnel)) if (&namespace, &tunnel) == (&offer.namespace, &offer.name) => Ok(()),
+    match principal.certificate.as_ref().and_then(|it| it.tunnel.as_ref()) {
+        Some((namespace, tunnel)) if (namespace, tunnel) == (&offer.namespace, &offer.name) => Ok(()),
         Some((namespace, tunnel)) => Err(refusal(
             Code::Forbidden,
             format!(

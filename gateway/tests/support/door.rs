@@ -91,6 +91,7 @@ impl Plan {
             trust_domain: "cluster.local".to_owned(),
             revoked: Vec::new(),
             retired: Vec::new(),
+            client_authorities: Vec::new(),
             log_level: "debug".to_owned(),
             trust: vec![client_ca.certificate_pem.clone()],
             server_fingerprint: server.facts.fingerprint.clone(),

@@ -43,10 +43,17 @@ pub struct Issued {
 }
 
 impl Issuer<'_> {
-    /// Why a leaf is to be issued anew; None: it stays.
-    pub fn reason(&self, stored: &Result<LeafFacts, Unusable>, profile: &LeafProfile) -> Option<String> {
+    /// Why a leaf that this is shown after is to be issued anew; None: it stays.
+    pub fn reason(
+        &self,
+        stored: &Result<LeafFacts, Unusable>,
+        chain: &str,
+        profile: &LeafProfile,
+    ) -> Option<String> {
         let reason = reissue_reason(stored.as_ref(), profile, &self.authority.facts, self.now);
-        reason.map(|reason| reason.to_string())
+        let is_other = chain != self.authority.chain();
+        let other = || is_other.then(|| "other certificates lead from it to its root now".to_owned());
+        reason.map(|reason| reason.to_string()).or_else(other)
     }
 
     /// A new leaf.
@@ -72,7 +79,7 @@ impl Issuer<'_> {
             Some(bundle) if bundle.leaf.as_ref().is_ok_and(is_revoked) => {
                 Some("its certificate was revoked".to_owned())
             }
-            Some(bundle) => self.reason(&bundle.leaf, profile),
+            Some(bundle) => self.reason(&bundle.leaf, &bundle.chain, profile),
             None => Some("there is none yet".to_owned()),
         };
         if let (None, Some((Ok(facts), trusted))) = (&reason, stored.map(|bundle| (&bundle.leaf, &bundle.ca)))

@@ -21,8 +21,9 @@ use crate::control::surroundings::{Keys, Surroundings};
 use crate::moment;
 use crate::settings::Settings;
 use crate::tunnel::claims::Claims;
-use crate::world::{Child, Content, Key, Kind, Namespaces, Pod, Roots};
+use crate::world::{Child, Content, Key, Kind, Namespaces, Pod, Purpose, Roots};
 
+pub(crate) mod company;
 mod shown;
 
 pub(crate) use shown::shown;
@@ -62,6 +63,13 @@ struct Case {
     /// Children that are somebody else's.
     #[serde(default)]
     conflicts: Vec<String>,
+    /// What the Secret of its `pki.ca.secretRef` holds: `Good`, `Next`, `WithoutRoot`; without it, there is none.
+    brought: Option<String>,
+    /// What it held when that was carried out, where it was something else.
+    formerly_brought: Option<String>,
+    /// Keys under which ConfigMaps of that name have the roots of another company.
+    #[serde(default)]
+    roots: BTreeMap<String, String>,
     /// Tunnels that name it.
     #[serde(default)]
     tunnels: Vec<Tunnel>,
@@ -93,7 +101,24 @@ fn run(case: Case) -> Value {
     let tunnels: Vec<_> = case.tunnels.into_iter().map(Arc::new).collect();
     observed.claims =
         Some(Arc::new(Claims::of(&Key::of(&gateway), Some(&gateway), &tunnels, &Namespaces::default())));
+    let company = company::Company::new("Example");
+    let others = company::Company::new("Other");
+    let roots =
+        |(name, key): (&String, &String)| ((Purpose::Roots, name.clone()), Arc::new(others.roots(key)));
+    observed.referred.extend(case.roots.iter().map(roots));
+    let holds = |gateway: &Gateway, what: Option<&String>| {
+        let named = gateway.spec.pki.ca.secret_ref.as_ref()?;
+        let referred = match what?.as_str() {
+            "Good" => company.referred(&company.issuing(1)),
+            "Next" => company.referred(&company.issuing(2)),
+            "WithoutRoot" => company.issuing(2).alone(),
+            other => panic!("brought: {other}"),
+        };
+        Some(((Purpose::Authority, named.name.clone()), Arc::new(referred)))
+    };
     if let Some(ago) = &case.carried_out {
+        let former = case.formerly.as_ref().unwrap_or(&gateway);
+        observed.referred.extend(holds(former, case.formerly_brought.as_ref().or(case.brought.as_ref())));
         let ago: kube::core::Duration = ago.parse().unwrap();
         let then = NOW - Duration::try_from(std::time::Duration::from(ago)).unwrap();
         let former = case.formerly.unwrap_or_else(|| gateway.clone());
@@ -105,6 +130,9 @@ fn run(case: Case) -> Value {
         for (pod, session) in &mut observed.sessions {
             session.surroundings = surroundings_said(case.issuers.get(pod), case.drivers.get(pod));
         }
+    }
+    if case.carried_out.is_none() || case.formerly_brought.is_some() {
+        observed.referred.extend(holds(&gateway, case.brought.as_ref()));
     }
     spoil(&mut observed, &gateway, case.authority.as_deref(), case.restarted);
     for (pod, state) in case.pods {

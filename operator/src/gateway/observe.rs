@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::control::Session;
 use crate::names;
 use crate::tunnel::claims::Claims;
-use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod, Roots, Served};
+use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod, Purpose, Referred, Roots, Served};
 
 /// How long replicas may take to find an operator that has begun to lead.
 pub const SETTLING: Duration = Duration::from_secs(30);
@@ -27,6 +27,8 @@ pub struct Observed {
     pub pods: BTreeMap<String, Arc<Pod>>,
     /// Ports of the Services that the backends name; None: there is no such Service.
     pub services: BTreeMap<String, Option<Vec<i32>>>,
+    /// What was seen of all that it names and others write.
+    pub referred: BTreeMap<(Purpose, String), Arc<Referred>>,
     /// The last good authority, whether or not its Secret is there.
     pub remembered_authority: Option<Arc<Roots>>,
     /// What the replicas said on the control channel, by pod.
@@ -43,8 +45,9 @@ pub struct Observed {
     pub control_authority: Option<Arc<Authority>>,
 }
 
-/// Gathers what there is around a Gateway.
-pub fn observe(ctx: &Context, gateway: &Gateway) -> Observed {
+/// Gathers what there is around a Gateway. None while something that it names was not looked at yet: whoever took that for
+/// missing would cut who comes in by it.
+pub fn observe(ctx: &Context, gateway: &Gateway) -> Option<Observed> {
     let key = Key::of(gateway);
     let targets = gateway.spec.backends.iter().filter_map(|backend| backend.service.as_ref());
     let services = targets
@@ -53,8 +56,10 @@ pub fn observe(ctx: &Context, gateway: &Gateway) -> Observed {
     let around = ctx
         .world
         .surroundings(&Owner::Gateway(key.clone()), gateway.metadata.uid.as_deref().unwrap_or_default());
+    let referred = ctx.world.referred(gateway)?;
     let claims = gateway.spec.tunnels.is_some().then(|| ctx.claims.at(&ctx.world, &key));
-    Observed {
+    Some(Observed {
+        referred,
         connectors: claims.as_deref().map(|claims| connectors(ctx, &key, claims)).unwrap_or_default(),
         children: around.children,
         settled: around.settled,
@@ -66,7 +71,7 @@ pub fn observe(ctx: &Context, gateway: &Gateway) -> Observed {
         claims,
         connected: ctx.control.connected(&key),
         control_authority: ctx.control.authority(),
-    }
+    })
 }
 
 /// Those of Tunnels that are accepted: what a Tunnel that is not has of a connector stays as it is.

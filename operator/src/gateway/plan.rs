@@ -17,6 +17,7 @@ use crate::settings::Settings;
 use crate::world::Kind;
 use crate::{moment, names};
 
+pub mod brought;
 pub mod certificates;
 pub mod config;
 pub mod deployment;
@@ -77,7 +78,7 @@ pub fn plan(
         let snapshot = config::snapshot(accepted, settings, &certificates, revoked.clone());
         Ok((certificates, snapshot.map(publish).transpose()?))
     };
-    let signer = moved(accepted, observed, status, now, mint)?;
+    let signer = moved(accepted, observed, settings, status, now, mint)?;
     let is_moved = !matches!(signer, Signer::Kept(_));
     let (mut certificates, mut snapshot) = planned(signer)?;
     // One step at a time: what the next one needs is proved by what this one has written.
@@ -87,6 +88,9 @@ pub fn plan(
         if let Some((next, why)) = next {
             (certificates, snapshot) = planned(Signer::New(Arc::new(next), why))?;
         }
+    }
+    if let Some(roots) = &certificates.roots {
+        certificates.warnings = brought::warnings(accepted, settings, roots, now);
     }
     let mut wanted = certificates.wanted(&maker)?;
     if let Some(published) = &snapshot {
@@ -116,12 +120,14 @@ pub fn plan(
 fn moved(
     accepted: &Accepted,
     observed: &Observed,
+    settings: &Settings,
     status: Option<&GatewayStatus>,
     now: OffsetDateTime,
     mint: &dyn Mint,
 ) -> Result<Signer, Error> {
     let recorded = status.and_then(|status| status.ca.as_ref()).map(|ca| ca.fingerprint.as_str());
-    let signer = signer(accepted, observed, recorded, now, mint)?;
+    let candidate = brought::candidate(accepted, settings, now);
+    let signer = signer(accepted, observed, recorded, candidate.as_ref(), now, mint)?;
     let Signer::Kept(roots) = &signer else { return Ok(signer) };
     if let Some((what, begins)) = rotation::ahead(&roots.signing.facts, observed, now) {
         let message = format!(
@@ -131,7 +137,10 @@ fn moved(
         );
         return Ok(Signer::Lost(Trouble { reason: Reason::ClockBehind, message }));
     }
-    let step = rotation::asked(accepted, observed, status, roots, now, mint)?;
+    let step = rotation::asked(accepted, observed, status, roots, candidate.as_ref(), now, mint)?;
+    if let (None, Some(trouble)) = (&step, brought::ended(accepted, settings, roots, now)) {
+        return Ok(Signer::Lost(trouble));
+    }
     Ok(step.map_or(signer, |(roots, why)| Signer::New(Arc::new(roots), why)))
 }
 

@@ -5,8 +5,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use portcullis_api::condition::{ConditionType, Reason};
 use portcullis_api::{
-    AuthorityStatus, CertificateStatus, ClientStatus, Gateway, GatewayStatus, GenerationStatus,
-    RevocationStatus, RotationPhase, TunnelCount,
+    AuthorityStatus, BroughtStatus, CertificateStatus, ClientStatus, Gateway, GatewayStatus,
+    GenerationStatus, RevocationStatus, RotationPhase, TunnelCount,
 };
 use portcullis_pki::LeafFacts;
 
@@ -185,14 +185,14 @@ fn carried_out(
     };
     let mut verdicts = vec![
         accepted_verdict(accepted, applied),
-        resolved(applied),
+        resolved(accepted, applied),
         certificates_verdict(applied),
         programmed(accepted, applied, &replicas, was_programmed),
     ];
     let discovered_before = was_well(ConditionType::OidcDiscovered);
     verdicts.extend(surroundings::discovered(accepted, &replicas, discovered_before));
     verdicts.extend(surroundings::degraded(accepted, &replicas, was_well(ConditionType::Degraded)));
-    verdicts.extend(warning::warning(accepted, applied.plan.certificates.roots.as_deref()));
+    verdicts.extend(warning::warning(accepted, &applied.plan.certificates));
     let held = was(previous, generation, ConditionType::Ready);
     let ready = ready(accepted, observed, &verdicts, &replicas, held);
     verdicts.push(ready);
@@ -246,6 +246,10 @@ fn authority(
         waiting_for,
         phase_until: rotation::ends(roots, &accepted.rotation).map(moment::text),
         done: roots.course.done.clone(),
+        brought: roots.signing.above.is_some().then(|| BroughtStatus {
+            subject: signing.subject.clone(),
+            root_fingerprint: roots.signing.root_fingerprint(),
+        }),
     })
 }
 
@@ -328,14 +332,16 @@ fn accepted_verdict(accepted: &Accepted, applied: &Applied) -> Verdict {
     }
 }
 
-fn resolved(applied: &Applied) -> Verdict {
-    match applied.plan.unresolved.as_slice() {
-        [] => Verdict::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs, "Every backend exists"),
-        missing => Verdict::no(
-            ConditionType::ResolvedRefs,
-            Reason::BackendNotFound,
-            format!("{}; requests for it get 503, the other backends are served", missing.join("; ")),
-        ),
+fn resolved(accepted: &Accepted, applied: &Applied) -> Verdict {
+    let (backends, roots) = (&applied.plan.unresolved, &accepted.client_authorities.missing);
+    let no = |reason, message: String| Verdict::no(ConditionType::ResolvedRefs, reason, message);
+    let served =
+        || format!("{}; requests for it get 503, the other backends are served", backends.join("; "));
+    match (backends.as_slice(), roots.as_slice()) {
+        ([], []) => Verdict::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs, "Every backend exists"),
+        ([], roots) => no(Reason::RootsNotFound, roots.join("; ")),
+        (_, []) => no(Reason::BackendNotFound, served()),
+        (_, roots) => no(Reason::BackendNotFound, format!("{}; {}", served(), roots.join("; "))),
     }
 }
 

@@ -15,11 +15,15 @@ use crate::settings::Settings;
 use crate::world::{Key, Owner};
 
 pub mod access;
+pub mod authority;
 pub mod backend;
+pub mod client_authorities;
 pub mod pods;
 pub mod tunnels;
 
 pub use access::Access;
+pub use authority::{Brought, Source};
+pub use client_authorities::ClientAuthorities;
 pub use pods::Pods;
 pub use tunnels::Tunnels;
 
@@ -35,12 +39,16 @@ pub struct Accepted {
     pub uid: String,
     /// What the server certificate should say beside the Service's names.
     pub server: Server,
+    /// Where its authority comes from.
+    pub authority: Source,
     /// How long its authority lives, and what is asked of it.
     pub rotation: Rotation,
     /// How callers come in, and whose tokens are believed.
     pub access: Access,
     /// Who may come in.
     pub clients: Vec<Caller>,
+    /// Who else signs clients.
+    pub client_authorities: ClientAuthorities,
     /// What stands behind the door, resolved.
     pub backends: Vec<Backend>,
     /// Public names and who answers on them.
@@ -129,9 +137,11 @@ pub fn validate(gateway: &Gateway, observed: &Observed, settings: &Settings) -> 
         key: Key::of(gateway),
         uid: gateway.uid().unwrap_or_default(),
         server: server(gateway)?,
+        authority: authority::source(gateway, observed),
         rotation: rotation(gateway)?,
         access: access::access(spec)?,
         clients: spec.clients.iter().map(caller).collect::<Result<_, _>>()?,
+        client_authorities: client_authorities::client_authorities(spec, observed)?,
         backends: spec
             .backends
             .iter()

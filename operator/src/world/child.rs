@@ -102,6 +102,8 @@ pub enum Content {
 pub struct Served {
     /// The server's leaf.
     pub server: Result<LeafFacts, Unusable>,
+    /// What is shown after it, PEM.
+    pub chain: String,
     /// The control channel's leaf.
     pub control: Result<LeafFacts, Unusable>,
     /// Roots for clients, PEM.
@@ -115,6 +117,8 @@ pub struct Served {
 pub struct Bundle {
     /// The client's leaf.
     pub leaf: Result<LeafFacts, Unusable>,
+    /// What is shown after it, PEM.
+    pub chain: String,
     /// Roots for the server, PEM.
     pub ca: String,
 }
@@ -195,6 +199,7 @@ fn read_secret(owner: &Owner, name: &str, secret: &Secret) -> Content {
     } else if is(names::server_secret) {
         Content::Server(Box::new(Served {
             server: leaf(files::SERVER_CERTIFICATE, files::SERVER_KEY),
+            chain: chain(&text(secret, files::SERVER_CERTIFICATE)),
             control: leaf(files::CONTROL_CERTIFICATE, files::CONTROL_KEY),
             ca: text(secret, files::SERVER_CA),
             control_ca: text(secret, files::CONTROL_CA),
@@ -202,6 +207,7 @@ fn read_secret(owner: &Owner, name: &str, secret: &Secret) -> Content {
     } else {
         Content::Bundle(Box::new(Bundle {
             leaf: leaf(files::SERVER_CERTIFICATE, files::SERVER_KEY),
+            chain: chain(&text(secret, files::SERVER_CERTIFICATE)),
             ca: text(secret, files::SERVER_CA),
         }))
     }
@@ -222,6 +228,11 @@ pub fn authority_keys(generation: u32) -> [String; 2] {
     [format!("ca-{generation}.crt"), format!("ca-{generation}.key")]
 }
 
+/// The keys of what stands above a generation that was brought along: what is served after its leaves, and its root.
+pub fn above_keys(generation: u32) -> [String; 2] {
+    [format!("ca-{generation}.chain"), format!("ca-{generation}.root")]
+}
+
 /// The newest generation in an authority's Secret.
 pub(super) fn newest_generation(secret: &Secret) -> Option<u32> {
     secret.data.iter().flatten().filter_map(|(name, _)| generation_of(name)).max()
@@ -236,6 +247,12 @@ pub(super) fn generation_of(name: &str) -> Option<u32> {
 pub(super) fn text(secret: &Secret, key: &str) -> String {
     let value = secret.data.as_ref().and_then(|data| data.get(key));
     value.map(|ByteString(bytes)| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+}
+
+/// What follows the first certificate.
+fn chain(certificates: &str) -> String {
+    const END: &str = "-----END CERTIFICATE-----\n";
+    certificates.split_once(END).map(|(_, chain)| chain.to_owned()).unwrap_or_default()
 }
 
 /// Why a Deployment cannot make its pods: a quota, an admission policy.

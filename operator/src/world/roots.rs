@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use portcullis_api::RotationPhase;
-use portcullis_pki::{Authority, Unusable, read_authority};
+use portcullis_pki::{Authority, Unusable, read_authority, read_brought};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::child::{authority_keys, newest_generation, text};
+use super::child::{above_keys, authority_keys, newest_generation, text};
 
 /// How far it is, beside the generations themselves. A Secret from before there were rotations has none.
 const COURSE: &str = "course.json";
@@ -115,7 +115,14 @@ impl Roots {
         };
         let generation = |number: u32| {
             let [certificate, key] = authority_keys(number);
-            read_authority(number, &text(secret, &certificate), &text(secret, &key)).map(Arc::new)
+            let [chain, root] = above_keys(number).map(|key| text(secret, &key));
+            let [certificate, key] = [certificate, key].map(|key| text(secret, &key));
+            let read = if root.is_empty() {
+                read_authority(number, &certificate, &key)
+            } else {
+                read_brought(number, &(certificate + &chain), &root, &key)
+            };
+            read.map(Arc::new)
         };
         let numbers = secret.data.iter().flatten().filter_map(|(name, _)| super::child::generation_of(name));
         // In a phase in which there are two, both are needed.
@@ -134,6 +141,11 @@ impl Roots {
             let [certificate, key] = authority_keys(authority.generation);
             data.push((certificate, authority.certificate_pem.clone()));
             data.push((key, authority.key.expose().to_owned()));
+            if let Some(above) = &authority.above {
+                let [chain, root] = above_keys(authority.generation);
+                data.push((chain, above.chain.clone()));
+                data.push((root, above.root.clone()));
+            }
         }
         let signing = self.signing.generation;
         let plain = Course { signing, newest: signing, ..Course::default() };
@@ -143,11 +155,24 @@ impl Roots {
         Ok(data)
     }
 
-    /// Every generation that is trusted, PEM, the oldest first whichever signs: the text changes only as one comes or goes.
+    /// The root of every generation that is trusted, PEM, each once, the oldest first whichever signs: the text changes only
+    /// as one comes or goes. What those who are shown our leaves go by.
     pub fn trust(&self) -> String {
+        self.each_once(|authority| authority.root())
+    }
+
+    /// The certificate of every generation that is trusted, likewise: what clients are let in by. Not their roots: what
+    /// others are issued below the same root opens nothing here.
+    pub fn signers(&self) -> String {
+        self.each_once(|authority| &authority.certificate_pem)
+    }
+
+    fn each_once<'a>(&'a self, text: impl Fn(&'a Authority) -> &'a str) -> String {
         let mut trusted: Vec<_> = [Some(&self.signing), self.other.as_ref()].into_iter().flatten().collect();
         trusted.sort_by_key(|authority| authority.generation);
-        trusted.iter().map(|authority| authority.certificate_pem.as_str()).collect()
+        let mut texts: Vec<&str> = trusted.into_iter().map(|authority| text(authority)).collect();
+        texts.dedup();
+        texts.concat()
     }
 
     /// Whether this fingerprint is of a generation that is here, or was: what was said of it holds for what there is.

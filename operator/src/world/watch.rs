@@ -1,7 +1,8 @@
 //! Fills the world: one watch per kind and namespace. Whatever is news to a Gateway or a Tunnel puts it in its queue.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Debug;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, pin_mut};
@@ -26,6 +27,9 @@ use super::{Key, Owner, World, selects};
 use crate::cause::chain;
 use crate::names;
 use crate::queue::{Queue, Urgency};
+use crate::world::referred::Reference;
+
+mod referred;
 
 /// Objects in one answer of a first list. After a restart all kinds are listed at once, whole objects, and of each kind
 /// one answer is in memory.
@@ -55,6 +59,10 @@ pub struct Watches {
     progress: Arc<Progress>,
     /// Told once a Gateway selects namespaces by their labels; they are not watched before.
     selecting: watch::Sender<bool>,
+    /// What Gateways name and others write, to be looked at.
+    wanted: watch::Sender<BTreeSet<Reference>>,
+    /// How often that had changed when it was last noted.
+    noted: AtomicU64,
 }
 
 /// How far the first lists are, and what stands in their way.
@@ -83,6 +91,13 @@ impl Progress {
 
     fn expect(&self, what: &str) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned(), None);
+    }
+
+    /// Waited for as well, unless all that was to be listed is listed already.
+    fn expect_at_start(&self, what: &str) {
+        if !*self.changed.borrow() {
+            self.expect(what);
+        }
     }
 
     fn failed(&self, what: &str, why: &str) {
@@ -138,6 +153,8 @@ impl Watches {
             pods: watch::Sender::new(0),
             progress: Arc::default(),
             selecting: watch::Sender::new(false),
+            wanted: watch::Sender::default(),
+            noted: AtomicU64::default(),
         }
     }
 
@@ -163,6 +180,11 @@ impl Watches {
         let (labels, until) = (Arc::clone(&watches).namespaces(all.clone()), stop.clone());
         tasks.spawn(async move {
             until.run_until_cancelled(labels).await;
+        });
+        let referred = Arc::clone(&watches).referred(tasks.clone(), stop.clone());
+        let until = stop.clone();
+        tasks.spawn(async move {
+            until.run_until_cancelled(referred).await;
         });
         for scope in scopes {
             let run = Run { scope, tasks, stop };
@@ -276,10 +298,13 @@ impl Watches {
                 let urgency = if seen == gateway.metadata.generation { urgency } else { Urgency::Changed };
                 self.want_namespaces(gateway);
                 self.news().gateway(gateway.clone(), urgency);
+                // Whether or not it was news: a write of ours may have brought it back before.
+                self.want_referred();
             }
             Sight::Gone(gateway) => {
                 let key = Key::of(gateway);
                 self.world.remove_gateway(&key);
+                self.want_referred();
                 self.news().wake_tunnels(&key, urgency);
                 self.queue.add(key, urgency);
             }
@@ -288,6 +313,7 @@ impl Watches {
                     self.news().wake_tunnels(&key, urgency);
                     self.queue.add(key, urgency);
                 }
+                self.want_referred();
             }
         }
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const CI: &str = "spiffe://cluster.local/ns/shop/gateway/door/client/ci";
 
 fn certificate(uri: &str) -> ClientCertificate {
-    ClientCertificate::for_test(uri.parse().map_err(|_| "no identity"), 100, 200)
+    ClientCertificate::for_test(Ok(uri.to_owned()), 100, 200)
 }
 
 fn reason(certificate: &ClientCertificate, now: i64) -> DenialReason {
@@ -53,6 +53,84 @@ fn every_other_certificate_is_denied_with_its_reason() {
     }
     assert_eq!(reason(&certificate(CI), 99), DenialReason::NotYetValid);
     assert_eq!(reason(&certificate(CI), 201), DenialReason::Expired);
+}
+
+const SHOP: &str = "spiffe://corp.example/team/shop";
+
+fn foreign(uri: &str, authority: &str) -> ClientCertificate {
+    signed_by(Signer::Other(authority.into()), uri)
+}
+
+fn signed_by(signer: Signer, uri: &str) -> ClientCertificate {
+    let mut certificate = certificate(uri);
+    certificate.signer = signer;
+    certificate
+}
+
+fn trusting(config: &mut Config) {
+    let rights = |roles: &[&str]| crate::config::Rights {
+        user: None,
+        roles: roles.iter().map(ToString::to_string).collect(),
+        scopes: Some(vec!["sandbox:read".to_owned()]),
+    };
+    let named = |uri: &str, roles: &[&str]| (uri.parse().unwrap(), rights(roles));
+    config.client_authorities = vec![crate::config::ClientAuthority {
+        name: "corp".into(),
+        roots: Vec::new(),
+        revoked: Arc::default(),
+        identities: vec![
+            named("spiffe://corp.example/team/shop", &["buyer"]),
+            named("spiffe://corp.example/team/*", &["admin"]),
+            named("spiffe://cluster.local/*/*/*/*/*/*", &["admin"]),
+        ],
+    }]
+    .into();
+}
+
+#[test]
+fn what_another_authority_has_signed_is_who_the_first_pattern_says_that_means_it() {
+    let config = config_with(trusting);
+    let decided = |certificate: &ClientCertificate| {
+        decide(&Evidence { certificate: Some(certificate), ..Evidence::default() }, &config, 150)
+    };
+    let shop = decided(&foreign(SHOP, "corp")).unwrap();
+    assert_eq!((shop.user.as_str(), shop.roles), (SHOP, vec!["buyer".to_owned()]));
+    assert_eq!(decided(&foreign("spiffe://corp.example/team/ops", "corp")).unwrap().roles, ["admin"]);
+    for (certificate, reason) in [
+        (foreign("spiffe://corp.example/other", "corp"), DenialReason::UnknownClient),
+        (foreign(SHOP, "gone"), DenialReason::UnknownClient),
+        (foreign(CI, "corp"), DenialReason::OtherGateway),
+        (certificate(SHOP), DenialReason::NoIdentity),
+        (signed_by(Signer::Nobody, CI), DenialReason::UnknownClient),
+    ] {
+        assert_eq!(decided(&certificate).unwrap_err().reason, reason, "{certificate:?}");
+    }
+    let mut old = foreign(SHOP, "corp");
+    old.not_after = 149;
+    assert_eq!(decided(&old).unwrap_err().reason, DenialReason::Expired);
+}
+
+#[test]
+fn a_serial_is_revoked_of_one_authority_alone() {
+    let serials = || -> Arc<std::collections::BTreeSet<String>> { Arc::new(["01".to_owned()].into()) };
+    let decided = |config: &Config, certificate: &ClientCertificate| {
+        let evidence = Evidence { certificate: Some(certificate), ..Evidence::default() };
+        decide(&evidence, config, 150).map(drop).map_err(|denial| denial.reason)
+    };
+    let of_ours = config_with(|it| {
+        trusting(it);
+        it.revoked = serials();
+    });
+    let of_theirs = config_with(|it| {
+        trusting(it);
+        let mut authorities = it.client_authorities.to_vec();
+        authorities[0].revoked = serials();
+        it.client_authorities = authorities.into();
+    });
+    assert_eq!(decided(&of_ours, &certificate(CI)), Err(DenialReason::Revoked));
+    assert_eq!(decided(&of_ours, &foreign(SHOP, "corp")), Ok(()));
+    assert_eq!(decided(&of_theirs, &certificate(CI)), Ok(()));
+    assert_eq!(decided(&of_theirs, &foreign(SHOP, "corp")), Err(DenialReason::Revoked));
 }
 
 #[test]

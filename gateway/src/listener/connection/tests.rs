@@ -25,6 +25,7 @@ fn apply(shared: &Shared, clients: &[&str]) {
         trust_domain: "cluster.local".to_owned(),
         revoked: Vec::new(),
         retired: Vec::new(),
+        client_authorities: Vec::new(),
         log_level: "info".to_owned(),
         trust: vec![authority.certificate_pem],
         server_fingerprint: "00".repeat(32),
@@ -53,7 +54,7 @@ fn connection() -> Arc<Connection> {
         "door-0".to_owned(),
         "/nowhere".into(),
     );
-    let identity = "spiffe://cluster.local/ns/shop/gateway/door/client/ci".parse().map_err(|_| "none");
+    let identity = Ok("spiffe://cluster.local/ns/shop/gateway/door/client/ci".to_owned());
     let certificate = Some(auth::ClientCertificate::for_test(identity, 100, 200));
     let chain = Chain { certificate, ..Chain::default() };
     let peer = Peer { socket: SocketAddr::from(([127, 0, 0, 1], 1)), on_behalf_of: None };

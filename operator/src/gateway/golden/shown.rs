@@ -15,7 +15,8 @@ fn shown_value(value: &Value) -> Value {
         Value::Object(fields) => fields
             .iter()
             .map(|(key, value)| {
-                let secret = matches!(key.rsplit_once('.'), Some((_, "crt" | "key"))) || key == "course.json";
+                let secret = matches!(key.rsplit_once('.'), Some((_, "crt" | "key" | "chain" | "root")))
+                    || key == "course.json";
                 let value = if secret { shown_secret(value) } else { shown_value(value) };
                 let shown = match key.as_str() {
                     "serial" => json!("<serial>"),

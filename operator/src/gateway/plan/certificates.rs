@@ -18,7 +18,7 @@ use crate::names;
 use crate::settings::Settings;
 use crate::world::{Kind, Roots};
 
-mod profiles;
+pub(super) mod profiles;
 mod secrets;
 pub mod signer;
 
@@ -30,7 +30,7 @@ use signer::Signer;
 pub struct Certificates {
     /// The authority, if there is one.
     pub roots: Option<Arc<Roots>>,
-    /// The roots that clients are checked against, PEM.
+    /// The authorities that clients are checked against, PEM.
     pub trust: Option<String>,
     /// Roots that vouch for what is open, and for nothing new, PEM.
     pub retired: Vec<String>,
@@ -40,6 +40,8 @@ pub struct Certificates {
     pub clients: Vec<(String, String, LeafFacts)>,
     /// What stands in the way.
     pub trouble: Option<Trouble>,
+    /// What is to be warned of.
+    pub warnings: Vec<(Reason, String)>,
     /// Why something is issued or restored, in words for the log.
     pub notes: Vec<String>,
     /// When the next certificate is due.
@@ -105,8 +107,8 @@ pub fn plan(
         plan.clients.push((caller.client.name.clone(), secret.clone(), bundle.facts));
         plan.secrets.bundles.push((secret, bundle.stored));
     }
-    plan.rotation = rotation::due(&roots, &accepted.rotation);
-    plan.trust = Some(trust);
+    plan.rotation = rotation::due(accepted, &roots, now);
+    plan.trust = Some(roots.signers());
     plan.retired = roots.course.retired(now);
     plan.roots = Some(roots);
     Ok(plan)
@@ -121,7 +123,8 @@ fn leave_alone(
 ) -> Certificates {
     let gateway = &accepted.key.name;
     if let Some(served) = observed.served(gateway) {
-        plan.trust = Some(served.ca.clone());
+        // What signed it where it is not the root itself: those below a root that is not ours alone stay out.
+        plan.trust = Some(first_of(&served.chain).unwrap_or(&served.ca).to_owned());
         plan.server = served.server.clone().ok();
     }
     for caller in &accepted.clients {
@@ -132,6 +135,12 @@ fn leave_alone(
     }
     plan.trouble = Some(trouble);
     plan
+}
+
+/// The first certificate of a chain, if it is not empty.
+fn first_of(chain: &str) -> Option<&str> {
+    const END: &str = "-----END CERTIFICATE-----\n";
+    chain.find(END).map(|end| &chain[..end + END.len()])
 }
 
 impl Certificates {
@@ -162,8 +171,8 @@ impl Certificates {
                 Some("its control-ca.crt is not the control authority's".to_owned())
             }
             Some(served) => issuer
-                .reason(&served.server, &server_profile)
-                .or_else(|| control_issuer.reason(&served.control, &control_profile)),
+                .reason(&served.server, &served.chain, &server_profile)
+                .or_else(|| control_issuer.reason(&served.control, "", &control_profile)),
         };
         if let (None, Some((Ok(server), Ok(control)))) = (&reason, stored.map(|it| (&it.server, &it.control)))
         {

@@ -30,6 +30,7 @@ pub fn snapshot(
         clients: accepted.clients.iter().map(|caller| caller.client.clone()).collect(),
         revoked: revoked.into_iter().collect(),
         retired: certificates.retired.clone(),
+        client_authorities: accepted.client_authorities.trusted.clone(),
         backends: accepted.backends.clone(),
         mode: accepted.access.mode,
         trusted_proxies: accepted.access.trusted_proxies.clone(),

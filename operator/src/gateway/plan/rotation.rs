@@ -16,21 +16,29 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::certificates::Certificates;
-use super::{Error, Published};
+use super::{Error, Published, brought};
 use crate::gateway::observe::Observed;
 use crate::gateway::status::replicas::Replicas;
-use crate::gateway::validate::{Accepted, Rotation};
+use crate::gateway::validate::{Accepted, Rejected, Rotation, Source};
 use crate::tunnel::plan::certificate::LIFETIME as CONNECTOR_LIFETIME;
 use crate::world::{Content, Key, Roots};
 
 /// The next state of an authority, and why it comes, in words for the log.
 pub type Step = (Roots, String);
 
-/// A first generation.
+/// An authority that somebody else has issued, or why it may not sign.
+pub type Candidate = Result<Arc<Authority>, Rejected>;
+
+/// A first generation, or why there is none: then the authority is somebody else's, and not there.
 ///
 /// # Errors
 /// Where it cannot be issued.
-pub fn first(accepted: &Accepted, now: OffsetDateTime, mint: &dyn Mint) -> Result<Roots, Error> {
+pub fn first(
+    accepted: &Accepted,
+    candidate: Option<&Candidate>,
+    now: OffsetDateTime,
+    mint: &dyn Mint,
+) -> Result<Result<Roots, Rejected>, Error> {
     let asked = [
         accepted.rotation.rotate.as_ref(),
         accepted.rotation.emergency.as_ref(),
@@ -38,7 +46,12 @@ pub fn first(accepted: &Accepted, now: OffsetDateTime, mint: &dyn Mint) -> Resul
     ];
     // What an annotation asked for before there was anything is as good as done.
     let done = asked.into_iter().flatten().cloned().collect();
-    Ok(Roots::first(generation(accepted, 1, now, mint)?, done))
+    let authority = match candidate {
+        None => generation(accepted, 1, now, mint)?,
+        Some(Ok(brought)) => Authority::clone(brought).numbered(1),
+        Some(Err(why)) => return Ok(Err(why.clone())),
+    };
+    Ok(Ok(Roots::first(authority, done)))
 }
 
 /// What somebody has asked for, or age does. None: nothing new.
@@ -50,18 +63,20 @@ pub fn asked(
     observed: &Observed,
     status: Option<&GatewayStatus>,
     roots: &Roots,
+    candidate: Option<&Candidate>,
     now: OffsetDateTime,
     mint: &dyn Mint,
 ) -> Result<Option<Step>, Error> {
+    let next = |number| successor(accepted, roots, candidate, number, now, mint);
     let policy = &accepted.rotation;
     let is_new = |what: &&String| !roots.course.done.contains(what);
     if let Some(what) = policy.emergency.as_ref().filter(is_new) {
-        let mut next = replaced(accepted, roots, now, mint)?;
+        let Some(mut next) = replaced(roots, next, now)? else { return Ok(None) };
         next.course.did(what.clone());
         return Ok(Some((next, format!("the authority is replaced at once ({what})"))));
     }
     if roots.signing.facts.not_after <= now {
-        let next = replaced(accepted, roots, now, mint)?;
+        let Some(next) = replaced(roots, next, now)? else { return Ok(None) };
         return Ok(Some((next, "the authority has ended; another takes its place".to_owned())));
     }
     if let Some(what) = policy.rollback.as_ref().filter(is_new) {
@@ -73,6 +88,7 @@ pub fn asked(
         && status
             .and_then(|status| status.ca.as_ref())
             .is_some_and(|ca| ca.fingerprint == other.facts.fingerprint)
+        && other.facts.fingerprint != roots.signing.facts.fingerprint
     {
         // A backup from before the last steps: the old one may be believed by nobody any more.
         let mut next = roots.clone();
@@ -84,27 +100,80 @@ pub fn asked(
             "the authority's Secret is behind what it signed; what signed last signs on".to_owned(),
         )));
     }
+    if roots.course.phase == RotationPhase::Publishing {
+        return Ok(reconsidered(roots, candidate, now));
+    }
     if roots.course.phase != RotationPhase::Stable {
         return Ok(None);
     }
     let wish = policy.rotate.as_ref().filter(is_new);
     let why = match wish {
+        _ if candidate.is_some() => "its Secret holds another one".to_owned(),
         Some(what) => what.clone(),
+        None if roots.signing.above.is_some() && may_begin(roots, now) => {
+            "spec.pki.ca names no Secret any more".to_owned()
+        }
         None if is_of_another_kind(roots, policy) && may_begin(roots, now) => {
             format!("its key is to be of kind {}", policy.key.as_str())
         }
         None if age_due(roots, policy) <= now => "it has two thirds of its life behind it".to_owned(),
         None => return Ok(None),
     };
-    let mut next = roots.clone();
     let newest = roots.course.newest + 1;
-    next.other = Some(Arc::new(generation(accepted, newest, now, mint)?));
+    let Some(other) = next(newest)? else { return Ok(None) };
+    let mut next = roots.clone();
+    next.other = Some(Arc::new(other));
     next.course.newest = newest;
     enter(&mut next, RotationPhase::Publishing, now);
     if let Some(what) = wish {
         next.course.did(what.clone());
     }
     Ok(Some((next, format!("generation {newest} of the authority is published: {why}"))))
+}
+
+/// Another one that is to come, where nothing is signed by the one that is published yet.
+fn reconsidered(roots: &Roots, candidate: Option<&Candidate>, now: OffsetDateTime) -> Option<Step> {
+    let other = roots.other.as_ref()?;
+    let mut next = roots.clone();
+    match candidate {
+        // What was brought along is wanted no more.
+        None if other.above.is_some() => {}
+        Some(Ok(brought)) if brought.is_same(&roots.signing) => {}
+        Some(Ok(brought)) if !brought.is_same(other) => {
+            let newest = roots.course.newest + 1;
+            next.drop_other();
+            next.other = Some(Arc::new(Authority::clone(brought).numbered(newest)));
+            next.course.newest = newest;
+            enter(&mut next, RotationPhase::Publishing, now);
+            return Some((
+                next,
+                format!(
+                    "generation {newest} of the authority is published in place of the one before: its Secret holds another one"
+                ),
+            ));
+        }
+        _ => return None,
+    }
+    next.drop_other();
+    enter(&mut next, RotationPhase::Stable, now);
+    Some((next, "the next generation of the authority is taken back: its Secret holds it no more".to_owned()))
+}
+
+/// What is to sign after the one that signs; None where somebody else is to say, and does not.
+fn successor(
+    accepted: &Accepted,
+    roots: &Roots,
+    candidate: Option<&Candidate>,
+    number: u32,
+    now: OffsetDateTime,
+    mint: &dyn Mint,
+) -> Result<Option<Authority>, Error> {
+    let Some(found) = candidate else { return Ok(Some(generation(accepted, number, now, mint)?)) };
+    let brought = found.as_ref().ok().filter(|brought| !brought.is_same(&roots.signing));
+    // After a rollback, what was rolled back does not come again by itself.
+    let was_dropped = |it: &Authority| roots.course.former.contains(&it.facts.fingerprint);
+    let brought = brought.filter(|it| may_begin(roots, now) || !was_dropped(it));
+    Ok(brought.map(|brought| Authority::clone(brought).numbered(number)))
 }
 
 /// The next phase, where everything that this one wants is proved: `waits_for` says what is not.
@@ -179,7 +248,9 @@ pub fn stands_in_the_way(
     let behind = connectors.find(|(_, bundle)| match &bundle.content {
         Content::Bundle(bundle) => {
             let signed_by = bundle.leaf.as_ref().ok().map(|leaf| leaf.issuer_key_id.as_str());
-            bundle.ca != trust || signed_by != Some(roots.signing.facts.key_id.as_str())
+            bundle.ca != trust
+                || bundle.chain != roots.signing.chain()
+                || signed_by != Some(roots.signing.facts.key_id.as_str())
         }
         _ => false,
     });
@@ -210,9 +281,15 @@ pub fn ends(roots: &Roots, policy: &Rotation) -> Option<OffsetDateTime> {
 }
 
 /// When something is to be looked at again because of time.
-pub fn due(roots: &Roots, policy: &Rotation) -> Option<OffsetDateTime> {
-    match roots.course.phase {
-        RotationPhase::Stable => Some(age_due(roots, policy)),
+pub fn due(accepted: &Accepted, roots: &Roots, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let policy = &accepted.rotation;
+    match (roots.course.phase, &accepted.authority) {
+        (RotationPhase::Stable, Source::Brought(brought)) => {
+            let begins = brought.found.as_ref().ok().map(|found| found.facts.not_before);
+            let known = [brought::ending(roots), roots.signing.facts.not_after];
+            known.into_iter().chain(begins).chain(roots.course.rests).filter(|at| *at > now).min()
+        }
+        (RotationPhase::Stable, Source::Own) => Some(age_due(roots, policy)),
         _ => ends(roots, policy),
     }
 }
@@ -234,18 +311,18 @@ fn age_due(roots: &Roots, policy: &Rotation) -> OffsetDateTime {
     roots.course.rests.map_or(due, |rests| due.max(rests))
 }
 
-/// One generation signs and is trusted, from now on: the next one where it is known already.
+/// One generation signs and is trusted, from now on: the next one where it is known already. None: there is no other.
 fn replaced(
-    accepted: &Accepted,
     roots: &Roots,
+    successor: impl Fn(u32) -> Result<Option<Authority>, Error>,
     now: OffsetDateTime,
-    mint: &dyn Mint,
-) -> Result<Roots, Error> {
+) -> Result<Option<Roots>, Error> {
     let mut next = roots.clone();
     match roots.course.phase {
         RotationPhase::Stable => {
             let newest = roots.course.newest + 1;
-            next.other = Some(Arc::new(generation(accepted, newest, now, mint)?));
+            let Some(other) = successor(newest)? else { return Ok(None) };
+            next.other = Some(Arc::new(other));
             next.course.newest = newest;
             next.swap();
         }
@@ -256,7 +333,7 @@ fn replaced(
     next.drop_other();
     next.course.retired.clear();
     enter(&mut next, RotationPhase::Issuing, now);
-    Ok(next)
+    Ok(Some(next))
 }
 
 fn rolled_back(

@@ -9,7 +9,7 @@ use super::{Verdict, condition};
 
 /// Reasons for which somebody must do something. What may come by itself is not among them: whoever applies a Tunnel before
 /// its Gateway, or a Gateway before its Services, only has to wait.
-const STUCK: [Reason; 19] = [
+const STUCK: [Reason; 20] = [
     Reason::Invalid,
     Reason::InvalidPodTemplate,
     Reason::InvalidSidecar,
@@ -18,6 +18,7 @@ const STUCK: [Reason; 19] = [
     Reason::Forbidden,
     Reason::AuthorityMissing,
     Reason::AuthorityUnusable,
+    Reason::AuthorityRefused,
     Reason::WriteFailed,
     Reason::IssuingFailed,
     Reason::ClockBehind,

@@ -5,13 +5,14 @@ use portcullis_api::condition::{ConditionType, Reason};
 use portcullis_contract::snapshot::Mode;
 
 use super::Verdict;
+use crate::gateway::plan::Certificates;
 use crate::gateway::validate::Accepted;
 use crate::world::Roots;
 
 /// The warnings, as one; None where there is nothing to warn of.
-pub(super) fn warning(accepted: &Accepted, roots: Option<&Roots>) -> Option<Verdict> {
+pub(super) fn warning(accepted: &Accepted, certificates: &Certificates) -> Option<Verdict> {
     let is_replaced = |roots: &&Roots| roots.course.phase == RotationPhase::Issuing && roots.other.is_none();
-    let replaced = roots.filter(is_replaced).map(|roots| {
+    let replaced = certificates.roots.as_deref().filter(is_replaced).map(|roots| {
         let message = format!(
             "The authority was replaced at once, by generation {}: every certificate from before is refused and what it had opened is cut, and whoever has the old ca.crt does not believe this Gateway. Hand every client its bundle anew: the Secrets {}-client-* have it",
             roots.signing.generation, accepted.key.name
@@ -31,7 +32,8 @@ pub(super) fn warning(accepted: &Accepted, roots: Option<&Roots>) -> Option<Verd
         let message = "Nothing says who is asking in mode Plaintext without spec.oidc: only backends with auth None or Optional answer. Write spec.oidc to know callers by their tokens";
         (Reason::NobodyKnown, message.to_owned())
     });
-    let warnings: Vec<_> = replaced.into_iter().chain(open).chain(nobody).collect();
+    let warnings: Vec<_> =
+        replaced.into_iter().chain(certificates.warnings.iter().cloned()).chain(open).chain(nobody).collect();
     let messages: Vec<_> = warnings.iter().map(|(_, message)| message.as_str()).collect();
     Some(Verdict::yes(ConditionType::Warning, warnings.first()?.0, messages.join("; ")))
 }

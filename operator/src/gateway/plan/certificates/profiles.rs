@@ -20,7 +20,7 @@ fn identity(accepted: &Accepted, settings: &Settings, holder: Holder) -> String 
     identity.to_string()
 }
 
-pub(super) fn server(accepted: &Accepted, settings: &Settings) -> LeafProfile {
+pub(in crate::gateway::plan) fn server(accepted: &Accepted, settings: &Settings) -> LeafProfile {
     let (name, namespace) = (&accepted.key.name, &accepted.key.namespace);
     let service = format!("{name}.{namespace}.svc");
     let mut dns_names = vec![

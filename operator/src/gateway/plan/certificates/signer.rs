@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::Trouble;
 use crate::gateway::observe::Observed;
+use crate::gateway::plan::rotation::Candidate;
 use crate::gateway::plan::{Error, rotation};
 use crate::gateway::validate::Accepted;
 use crate::names;
@@ -24,7 +25,7 @@ pub enum Signer {
     Lost(Trouble),
 }
 
-/// The authority that signs, or why there is none.
+/// The authority that signs, or why there is none. `candidate` is one that somebody else has issued, where it is not ours.
 ///
 /// # Errors
 /// Where a first one cannot be issued.
@@ -32,6 +33,7 @@ pub fn signer(
     accepted: &Accepted,
     observed: &Observed,
     recorded: Option<&str>,
+    candidate: Option<&Candidate>,
     now: OffsetDateTime,
     mint: &dyn Mint,
 ) -> Result<Signer, Error> {
@@ -52,8 +54,10 @@ pub fn signer(
             Err((Reason::AuthorityUnusable, format!("Secret {secret} cannot be used: {unusable}")))
         }
         _ if recorded.is_none() && has_no_leaves(accepted, observed) => {
-            let authority = rotation::first(accepted, now, mint)?;
-            return Ok(Signer::New(Arc::new(authority), format!("authority {secret} created")));
+            return Ok(match rotation::first(accepted, candidate, now, mint)? {
+                Ok(authority) => Signer::New(Arc::new(authority), format!("authority {secret} created")),
+                Err(why) => Signer::Lost(Trouble { reason: why.reason, message: why.message }),
+            });
         }
         _ => Err((Reason::AuthorityMissing, format!("Secret {secret} is gone"))),
     };

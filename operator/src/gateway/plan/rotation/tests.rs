@@ -21,6 +21,8 @@ use crate::moment;
 use crate::world::{Child, Kind, Pod};
 use portcullis_api::condition::Reason;
 
+mod brought;
+
 use RotationPhase::{Issuing, Publishing, Retiring, Stable};
 
 const CLIENTS: [&str; 2] = ["alice", "bob"];
@@ -30,6 +32,8 @@ const PODS: [&str; 2] = ["door-1", "door-2"];
 #[derive(Clone, Debug, PartialEq)]
 struct Holder {
     signed_by: String,
+    /// The root that what is shown leads to.
+    rooted_in: String,
     believes: BTreeSet<String>,
 }
 
@@ -71,6 +75,20 @@ fn key_ids(pem: &str) -> BTreeSet<String> {
             ids.unwrap().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
         })
         .collect()
+}
+
+/// Who signed the last of a chain.
+fn above(chain: &str) -> Option<String> {
+    use x509_parser::extensions::ParsedExtension::AuthorityKeyIdentifier;
+    let last = x509_parser::pem::Pem::iter_from_buffer(chain.as_bytes()).last()?.unwrap();
+    let last = last.parse_x509().unwrap();
+    last.extensions().iter().find_map(|it| match it.parsed_extension() {
+        AuthorityKeyIdentifier(id) => {
+            let id = id.key_identifier.as_ref()?.0;
+            Some(id.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
+        }
+        _ => None,
+    })
 }
 
 impl Site {
@@ -200,13 +218,14 @@ impl Site {
 
     /// What is in a Secret that is handed out.
     fn in_secret(&self, name: &str) -> (Holder, String) {
-        let (leaf, trusted) = match &self.observed.children[&(Kind::Secret, name.to_owned())].content {
-            Content::Bundle(bundle) => (bundle.leaf.clone(), &bundle.ca),
-            Content::Server(served) => (served.server.clone(), &served.ca),
+        let (leaf, chain, trusted) = match &self.observed.children[&(Kind::Secret, name.to_owned())].content {
+            Content::Bundle(bundle) => (bundle.leaf.clone(), &bundle.chain, &bundle.ca),
+            Content::Server(served) => (served.server.clone(), &served.chain, &served.ca),
             _ => panic!("{name} is no bundle"),
         };
         let leaf = leaf.unwrap();
-        let holder = Holder { signed_by: leaf.issuer_key_id, believes: key_ids(trusted) };
+        let rooted_in = above(chain).unwrap_or_else(|| leaf.issuer_key_id.clone());
+        let holder = Holder { signed_by: leaf.issuer_key_id, rooted_in, believes: key_ids(trusted) };
         (holder, leaf.fingerprint)
     }
 
@@ -273,13 +292,13 @@ impl Site {
         for (pod, replica) in &self.replicas {
             let (Some((served, _)), Some((_, trusted))) = (&replica.mounted, &replica.told) else { continue };
             for (client, holder) in &self.clients {
-                assert!(holder.believes.contains(&served.signed_by), "{client} does not believe {pod}");
+                assert!(holder.believes.contains(&served.rooted_in), "{client} does not believe {pod}");
                 assert!(trusted.contains(&holder.signed_by), "{pod} does not believe {client}");
             }
             for (other, peer) in
                 self.replicas.iter().filter_map(|(pod, it)| Some((pod, it.mounted.as_ref()?)))
             {
-                assert!(peer.0.believes.contains(&served.signed_by), "{other} does not believe {pod}");
+                assert!(peer.0.believes.contains(&served.rooted_in), "{other} does not believe {pod}");
             }
         }
     }
