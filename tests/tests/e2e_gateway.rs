@@ -2,6 +2,7 @@
 
 use portcullis_operator::world::Kind;
 use portcullis_tests::door::{Door, json_of, text};
+use portcullis_tests::gitops::{argo_health, kstatus};
 use portcullis_tests::{is, managed, message, tunnel, until};
 use serde_json::json;
 
@@ -226,7 +227,7 @@ async fn kstatus_and_argo_say_of_a_gateway_and_a_tunnel_what_their_conditions_sa
     let door = Door::site().await;
     let said = async |object: &str| {
         let object = door.kubectl(&["get", object, "-o", "json"], None).await;
-        (door.kstatus(&object).await, door.argo_health(&object).await)
+        (kstatus(&object).await, argo_health(&object).await.0)
     };
     let both = |kstatus: &str, argo: &str| (kstatus.to_owned(), argo.to_owned());
     let spec = format!("{SPEC}\ntunnels: {{domain: t.example.com}}");
