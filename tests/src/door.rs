@@ -208,24 +208,6 @@ impl Door {
         text(&output.stderr)
     }
 
-    /// What kstatus makes of an object.
-    pub async fn kstatus(&self, object: &str) -> String {
-        run(&mut tool("kstatus"), Some(object)).await.trim().to_owned()
-    }
-
-    /// What Argo CD makes of an object, with the health check that our example gives it.
-    pub async fn argo_health(&self, object: &str) -> String {
-        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/examples/gitops");
-        let configuration = std::fs::read_to_string(examples.join("argocd-cm.yaml")).unwrap();
-        let configuration: Value = serde_norway::from_str(&configuration).unwrap();
-        let kind = serde_json::from_str::<Value>(object).unwrap()["kind"].as_str().unwrap().to_owned();
-        let check = &configuration["data"][format!("resource.customizations.health.portcullis.dev_{kind}")];
-        let script = self.bundles.path().join("health.lua");
-        std::fs::write(&script, check.as_str().unwrap()).unwrap();
-        let said = run(tool("argo").arg(&script), Some(object)).await;
-        said.split_whitespace().next().unwrap_or_default().to_owned()
-    }
-
     /// SHA-256 of the certificate that a new connection is shown, as `openssl` reads it.
     pub async fn served_fingerprint(&self, bundle: &Path) -> String {
         let script = format!(

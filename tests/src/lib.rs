@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, ValidationDirective};
+use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Config, ResourceExt as _};
 use portcullis_api::Gateway;
@@ -20,6 +22,7 @@ pub mod command;
 pub mod company;
 pub mod door;
 pub mod faults;
+pub mod gitops;
 pub mod lag;
 pub mod leader;
 pub mod mutual;
@@ -61,16 +64,48 @@ pub async fn namespace(client: &Client) -> String {
 }
 
 async fn install_crds(client: &Client) {
-    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let params = PatchParams::apply("portcullis-tests").force();
     for crd in portcullis_api::crd::all() {
-        let name = crd.name_any();
-        crds.patch(&name, &params, &Patch::Apply(&crd)).await.expect("the API server takes the CRD");
-        let established =
-            await_condition(crds.clone(), &name, kube::runtime::conditions::is_crd_established());
-        tokio::time::timeout(PATIENCE, established).await.expect("in time").expect("the CRD is established");
+        install_definition(client, &crd).await;
     }
+}
+
+/// Installs what others define, from files that `cargo xtask test` fetched (`xtask/src/definitions.rs`).
+pub async fn install_definitions(client: &Client, files: &[&str]) {
+    let folder = std::env::var("PORTCULLIS_TEST_BIN").expect("cargo xtask test says where things are");
+    for file in files {
+        let path = std::path::Path::new(&folder).join("definitions").join(file);
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let definition = serde_norway::from_str(&text).expect("a definition is one");
+        install_definition(client, &definition).await;
+    }
+}
+
+async fn install_definition(client: &Client, definition: &CustomResourceDefinition) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let params = PatchParams::apply("portcullis-tests").force();
+    let name = definition.name_any();
+    definitions.patch(&name, &params, &Patch::Apply(definition)).await.expect("the API server takes the CRD");
+    let established = await_condition(definitions, &name, kube::runtime::conditions::is_crd_established());
+    tokio::time::timeout(PATIENCE, established).await.expect("in time").expect("the CRD is established");
+}
+
+/// Applies a document in a namespace, strictly: what its definition does not know is refused. Returns what is there then.
+pub async fn apply_strictly(
+    client: &Client,
+    namespace: &str,
+    document: &Value,
+) -> Result<DynamicObject, kube::Error> {
+    let types: TypeMeta = serde_json::from_value(document.clone()).expect("it has a kind");
+    let kind = GroupVersionKind::try_from(&types).expect("it has a version");
+    let (resource, _): (ApiResource, _) = kube::discovery::pinned_kind(client, &kind).await?;
+    let mut document = document.clone();
+    document["metadata"]["namespace"] = namespace.into();
+    let name = document["metadata"]["name"].as_str().expect("it has a name").to_owned();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let params =
+        PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::apply("admin") };
+    api.patch(&name, &params, &Patch::Apply(&document)).await
 }
 
 /// Applies a Gateway, given its spec as YAML, as an admin would.
@@ -81,10 +116,8 @@ pub async fn apply(client: &Client, namespace: &str, name: &str, spec: &str) -> 
         "metadata": { "name": name, "namespace": namespace },
         "spec": spec,
     });
-    let params = PatchParams {
-        field_validation: Some(kube::api::ValidationDirective::Strict),
-        ..PatchParams::apply("admin")
-    };
+    let params =
+        PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::apply("admin") };
     Api::<Gateway>::namespaced(client.clone(), namespace)
         .patch(name, &params.force(), &Patch::Apply(&object))
         .await

@@ -10,12 +10,20 @@ use portcullis_operator::clock::SystemClock;
 use portcullis_operator::options::Options;
 use portcullis_tests::chart::{HELM, HELMS, folder, object, objects};
 use portcullis_tests::door::{kubectl, run, text, tool};
+use portcullis_tests::gitops::examples;
 use portcullis_tests::operator::Operator;
-use portcullis_tests::{client, is, namespace, tunnel, until};
+use portcullis_tests::{client, install_definitions, is, namespace, tunnel, until};
 use serde_json::{Value, json};
 
 /// Much of what can be set, at once.
 const RICH: &str = include_str!("api_chart_rich.yaml");
+
+/// The Prometheus operator's kinds.
+const MONITORING: [&str; 3] = [
+    "monitoring.coreos.com_servicemonitors.yaml",
+    "monitoring.coreos.com_podmonitors.yaml",
+    "monitoring.coreos.com_prometheusrules.yaml",
+];
 
 /// Entries of a table: a first line, and the indented lines below it.
 fn entries(table: &str) -> Vec<(&str, String)> {
@@ -73,9 +81,8 @@ async fn the_api_server_takes_all_of_it_and_a_second_apply_changes_nothing() {
     let client = client().await;
     let (own, watched) = (namespace(&client).await, namespace(&client).await);
     let rich = RICH.replace("watched-namespace", &watched).replace("own-namespace", &own);
-    // The Prometheus operator's kinds are not there.
-    let rich = format!("{rich}\nmetrics: {{dashboards: {{enabled: true}}}}");
-    for (values, least) in [("{}", 12), (rich.as_str(), 14)] {
+    install_definitions(&client, &MONITORING).await;
+    for (values, least) in [("{}", 12), (rich.as_str(), 17)] {
         let rendered = HELM.template(&own, values).await;
         let apply = ["apply", "--server-side", "-f", "-"];
         let dry: Vec<_> = apply.iter().copied().chain(["--dry-run=server", "--warnings-as-errors"]).collect();
@@ -326,8 +333,7 @@ async fn every_alert_has_a_runbook_and_every_query_asks_for_what_the_reference_l
 
 #[tokio::test]
 async fn what_the_gitops_examples_say_of_the_chart_is_so() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/examples/gitops");
-    let read = |file: &str| objects(&std::fs::read_to_string(examples.join(file)).unwrap());
+    let read = |file: &str| objects(&std::fs::read_to_string(examples().join(file)).unwrap());
     let (argo, flux) = (read("argocd.yaml"), read("flux.yaml"));
     let application = object(&argo, "Application", "portcullis");
     let release = object(&flux, "HelmRelease", "portcullis");

@@ -6,13 +6,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
 };
-use kube::api::{Api, DynamicObject, Patch, PatchParams, ValidationDirective};
-use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
-use kube::{Client, discovery};
 use portcullis_api::Gateway;
 use portcullis_tests::company::{Company, Keys, put_secret};
 use portcullis_tests::operator::Operator;
-use portcullis_tests::{client, condition, namespace, until};
+use portcullis_tests::{apply_strictly, client, condition, namespace, until};
 use serde_json::Value;
 
 /// Every file of `manifests/examples`, by name.
@@ -27,20 +24,6 @@ fn examples() -> Vec<(String, Vec<Value>)> {
         (path.file_name().unwrap().to_string_lossy().into_owned(), documents)
     };
     files.iter().filter(|path| path.extension().is_some_and(|it| it == "yaml")).map(read).collect()
-}
-
-/// Applies a document in a namespace, strictly.
-async fn apply_strictly(client: &Client, namespace: &str, document: &Value) -> Result<(), kube::Error> {
-    let types: TypeMeta = serde_json::from_value(document.clone()).unwrap();
-    let kind = GroupVersionKind::try_from(&types).unwrap();
-    let (resource, _): (ApiResource, _) = discovery::pinned_kind(client, &kind).await?;
-    let mut document = document.clone();
-    document["metadata"]["namespace"] = namespace.into();
-    let name = document["metadata"]["name"].as_str().unwrap();
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    let params =
-        PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::apply("admin") };
-    api.patch(name, &params, &Patch::Apply(&document)).await.map(drop)
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portcullis_operator::world::Kind;
 use portcullis_tests::door::{Door, json_of, text};
+use portcullis_tests::gitops::{argo_health, kstatus};
 use portcullis_tests::{PATIENCE, is, managed, message, tunnel, until};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -226,7 +227,7 @@ async fn kstatus_and_argo_say_of_a_gateway_and_a_tunnel_what_their_conditions_sa
         let began = Instant::now();
         loop {
             let object = door.kubectl(&["get", name, "-o", "json"], None).await;
-            let said = [door.kstatus(&object).await, door.argo_health(&object).await];
+            let said = [kstatus(&object).await, argo_health(&object).await.0];
             if said.iter().zip(wanted).all(|(said, wanted)| wanted.is_none_or(|it| it == said)) {
                 return;
             }

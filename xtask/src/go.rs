@@ -159,6 +159,11 @@ fn toolchain() -> Result<String> {
     Ok(if minor(&own) == minor(TOOLCHAIN) { own.trim().to_owned() } else { TOOLCHAIN.to_owned() })
 }
 
+/// Go, for something that builds nothing.
+pub(crate) fn command(folder: &Path) -> Result<Command> {
+    Ok(go(folder, toolchain()?))
+}
+
 fn go(folder: &Path, toolchain: impl AsRef<OsStr>) -> Command {
     let mut go = Command::new("go");
     go.current_dir(folder)

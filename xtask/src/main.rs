@@ -11,6 +11,7 @@ mod bench;
 mod cache;
 mod cluster;
 mod command;
+mod definitions;
 mod demo;
 mod fuzz;
 mod generate;

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use crate::cluster::{Cluster, Extent};
 use crate::go::Module;
 use crate::parts::Parts;
-use crate::{cache, say, workspace};
+use crate::{cache, definitions, say, workspace};
 
 /// Waits for the end of this program, of whatever kind, and then takes the cluster down.
 const WATCH: &str = r#"trap '' INT TERM HUP; read -r done || exec "$0" cluster down --name "$1""#;
@@ -115,26 +115,37 @@ fn claimed(name: &str) -> Result<(String, File)> {
     unreachable!("some number is free")
 }
 
-/// One folder with all programs that tests call.
+/// One folder with all programs that tests call, and others' definitions in one below it.
 fn gathered(extent: Extent) -> Result<PathBuf> {
     let folder = workspace::target().join("test-programs");
     fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
-    let mut modules = vec![Module::Kubernetes, Module::Tools, Module::Helm, Module::Helm3, Module::Tilt];
+    let mut modules = vec![
+        Module::Kubernetes,
+        Module::Tools,
+        Module::Helm,
+        Module::Helm3,
+        Module::Tilt,
+        Module::Kstatus,
+        Module::Argo,
+    ];
     if extent == Extent::Node {
-        modules.extend([Module::Interop, Module::Kstatus, Module::Argo]);
+        modules.push(Module::Interop);
+    } else {
+        link(&definitions::folder()?, "definitions", &folder)?;
     }
     for module in modules {
         for program in fs::read_dir(module.programs()?).context("failed to read a folder of programs")? {
-            link(&program.context("failed to read a folder of programs")?.path(), &folder)?;
+            let program = program.context("failed to read a folder of programs")?;
+            link(&program.path(), program.file_name(), &folder)?;
         }
     }
     Ok(folder)
 }
 
-fn link(program: &Path, folder: &Path) -> Result<()> {
-    let name = program.file_name().unwrap_or_default();
+fn link(target: &Path, name: impl AsRef<OsStr>, folder: &Path) -> Result<()> {
+    let name = name.as_ref();
     let (half, whole) =
         (folder.join(format!(".{}.{}", name.display(), std::process::id())), folder.join(name));
-    std::os::unix::fs::symlink(program, &half).context("failed to link a program")?;
+    std::os::unix::fs::symlink(target, &half).context("failed to link a program")?;
     fs::rename(&half, &whole).context("failed to link a program")
 }
