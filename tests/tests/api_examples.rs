@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
 };
+use kube::Client;
 use portcullis_api::Gateway;
 use portcullis_tests::company::{Company, Keys, put_secret};
 use portcullis_tests::operator::Operator;
