@@ -87,6 +87,28 @@ async fn of_several_clients_none_is_guessed_and_what_is_not_there_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_only_gateway_of_this_machines_cluster_and_of_another_machines_are_found_by_themselves() {
+    let door = Door::ready(SPEC).await;
+    let home = Home::new();
+    home.well(&["gateway", "add", "--local", "-n", &door.namespace]).await;
+    assert_eq!(home.json(&["gateway", "status"]).await["user"], "alice");
+
+    // Another machine that has kubectl and no portcullis; what ssh itself does is tested with a real sshd in cli/.
+    let other = Home::new();
+    let tools = std::env::var("PORTCULLIS_TEST_BIN").unwrap();
+    let ssh =
+        format!("#!/bin/sh\nfor command; do :; done\nPATH={tools}:/usr/bin:/bin exec sh -c \"$command\"\n");
+    let ssh = other.put("bin/ssh", ssh.as_bytes());
+    std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", ssh.parent().unwrap().display());
+    let mut add = other.portcullis(&["gateway", "add", "--remote", "far", "-n", &door.namespace]);
+    let added = add.env("PATH", path).output().await.unwrap();
+    assert!(added.status.success(), "{}", text(&added.stderr));
+    assert!(text(&added.stderr).contains("by kubectl at far"), "{}", text(&added.stderr));
+    assert_eq!(other.json(&["gateway", "status"]).await["user"], "alice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_goes_by_url_into_a_sealed_file_and_onto_another_machine() {
     let door = Door::ready(SPEC).await;
     let home = Home::new();

@@ -137,7 +137,7 @@ async fn a_browser_that_comes_back_twice_is_told_so() {
         let address = address.clone();
         async move { visit(&address).await }
     });
-    let arrived = callback.arrived(Duration::from_secs(60), &|_| {}).await.unwrap();
+    let arrived = callback.arrived(Duration::from_mins(1), &|_| {}).await.unwrap();
     let (status, page) = visit(&address).await;
     assert!(status == 400 && page.contains("finished before"), "{page}");
     arrived.answer(super::page::done("alice", "here"));
@@ -166,7 +166,7 @@ async fn a_link_leads_elsewhere_once() {
     assert_eq!(visit(&address).await.0, 404, "nobody logs in there");
     let link = address.replace("/callback", "/logout/x");
     assert_eq!(visit(&link).await.0, 303);
-    assert!(callback.followed(Duration::from_secs(60)).await);
+    assert!(callback.followed(Duration::from_mins(1)).await);
     assert_eq!(visit(&link).await.0, 404, "once");
 }
 

@@ -68,7 +68,8 @@ pub struct Add {
     pub local: bool,
 
     /// Take what another machine knows, by the system's `ssh`: the active gateway of `portcullis` there, or else the only
-    /// Gateway that `kubectl` there finds. Nothing is written there, and nothing secret is an argument.
+    /// Gateway that `kubectl` there finds, in all namespaces or in --namespace. Nothing is written there, and nothing secret
+    /// is an argument.
     #[arg(long, value_name = "[USER@]HOST", conflicts_with_all = ["from_kube", "bundle"])]
     pub remote: Option<Remote>,
 

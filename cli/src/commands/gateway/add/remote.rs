@@ -34,7 +34,7 @@ pub(super) async fn read(context: &Context, add: &Add, remote: &Remote) -> Resul
     if ended.code != Some(NO_COMMAND) && ended.code != Some(Exit::NotFound.code().into()) {
         return Err(said(remote, "portcullis", &ended));
     }
-    let (namespace, name, found) = by_kubectl(add, remote).await?;
+    let (namespace, name, found) = by_kubectl(context, add, remote).await?;
     step.done_as(&format!("the Gateway {namespace}/{name}, by kubectl at {remote}"));
     kube::candidate(add, &namespace, &name, found).await
 }
@@ -44,8 +44,14 @@ struct List {
     items: Vec<Gateway>,
 }
 
-async fn by_kubectl(add: &Add, remote: &Remote) -> Result<(String, String, Found), Failure> {
-    let all: List = kubectl(remote, "get gateways.portcullis.dev --all-namespaces -o json").await?;
+async fn by_kubectl(
+    context: &Context,
+    add: &Add,
+    remote: &Remote,
+) -> Result<(String, String, Found), Failure> {
+    let scope = context.kube.namespace.as_ref();
+    let scope = scope.map_or_else(|| "--all-namespaces".to_owned(), |it| format!("--namespace {it}"));
+    let all: List = kubectl(remote, &format!("get gateways.portcullis.dev {scope} -o json")).await?;
     let gateway = cluster::only(&all.items, &format!("at {remote}"))?;
     let (namespace, name) = cluster::named(gateway);
     let title = format!("the Gateway {namespace}/{name}");
