@@ -5,16 +5,18 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use portcullis_trace::Span;
 
 use crate::backend::Reply;
 use crate::listener::InFlight;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A response's body. The request counts as in flight until it is dropped.
+/// A response's body. The request counts as in flight, and its span lasts, until it is dropped.
 pub(crate) struct Body {
     kind: Kind,
     in_flight: Option<InFlight>,
+    span: Span,
 }
 
 enum Kind {
@@ -33,11 +35,27 @@ impl Body {
     pub(crate) fn hold(&mut self, in_flight: InFlight) {
         self.in_flight = Some(in_flight);
     }
+
+    /// Ends a span together with this body, and tells it what became of it.
+    pub(crate) fn trace(&mut self, span: Span) {
+        self.span = span;
+    }
+}
+
+impl Kind {
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Bytes(_) => false,
+            Self::Backend(reply) => reply.is_end_stream(),
+            Self::Own(body) => body.is_end_stream(),
+        }
+    }
 }
 
 impl From<Kind> for Body {
     fn from(kind: Kind) -> Self {
-        Self { kind, in_flight: None }
+        Self { kind, in_flight: None, span: Span::default() }
     }
 }
 
@@ -67,26 +85,23 @@ impl HttpBody for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        match &mut this.kind {
+        let Self { kind, span, .. } = self.get_mut();
+        let polled = match kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Bytes(bytes) => {
                 let bytes = std::mem::take(bytes);
-                this.kind = Kind::Empty;
+                *kind = Kind::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Kind::Backend(reply) => Pin::new(reply).poll_frame(cx),
             Kind::Own(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-        }
+        };
+        span.carried(&polled, || kind.is_end());
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Empty => true,
-            Kind::Bytes(_) => false,
-            Kind::Backend(reply) => reply.is_end_stream(),
-            Kind::Own(body) => body.is_end_stream(),
-        }
+        self.kind.is_end()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -46,7 +46,8 @@ pub(crate) async fn answer(
     response.body_mut().hold(in_flight);
     connection.shared.metrics.request(class, response.status(), began.elapsed());
     span.set("portcullis.route", class.as_str());
-    span.answered(Some(response.status()));
+    span.answered(Some(&response));
+    response.body_mut().trace(span);
     if let Some(access) = access {
         access.answered(&connection.peer(), class, response.status());
     }

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -14,9 +17,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use support::tunnel::{Connector, WEB, answers, get, http, http1, plan, tunnel};
+use support::tunnel::{Connector, WEB, answers, get, http, http1, http2, plan, tunnel};
 use support::{Backend, Seen, eventually};
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::sync::Notify;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status};
 
 #[expect(dead_code, unused_imports, clippy::unused_async, reason = "the other binary's tests use the rest")]
@@ -78,6 +82,64 @@ fn attribute(span: &Span, key: &str) -> Option<String> {
     }
 }
 
+/// A body that begins, and then breaks off once that is wanted, or goes on until nobody wants it any more.
+async fn endless(breaks: Arc<Notify>) -> Backend {
+    Backend::new(move |_: http::Request<hyper::body::Incoming>| {
+        let breaks = Arc::clone(&breaks);
+        async move {
+            let (send, chunks) = tokio::sync::mpsc::channel::<
+                Result<Frame<Bytes>, Box<dyn std::error::Error + Send + Sync>>,
+            >(1);
+            tokio::spawn(async move {
+                let _ = send.send(Ok(Frame::data(Bytes::from_static(b"begun")))).await;
+                tokio::select! {
+                    () = breaks.notified() => drop(send.send(Err("broken on purpose".into())).await),
+                    () = send.closed() => {}
+                }
+            });
+            Ok(http::Response::new(StreamBody::new(ReceiverStream::new(chunks)).boxed()))
+        }
+    })
+    .await
+}
+
+async fn how_a_body_ended_is_told_by_every_hop(collector: &Collector) {
+    let breaks = Arc::new(Notify::new());
+    let backend = endless(Arc::clone(&breaks)).await;
+    let (_first, second, _connector) = two_replicas(&http(backend.address)).await;
+    eventually("its connector is there", async || {
+        let asked = http2(&second, WEB).await.send(get(WEB, "/")).await;
+        asked.is_ok_and(|it| it.status() == 200)
+    })
+    .await;
+    let cases = [
+        ("/broken", "6bf92f3577b34da6a3ce929d0e0e4736", "broken"),
+        ("/endless", "7bf92f3577b34da6a3ce929d0e0e4736", "abandoned"),
+    ];
+    for (path, trace, end) in cases {
+        let mut request = get(WEB, path);
+        request.headers_mut().insert("traceparent", format!("00-{trace}-{VISITOR}-01").parse().unwrap());
+        let mut response = http2(&second, WEB).await.send(request).await.unwrap();
+        let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first, "begun");
+        if end == "broken" {
+            breaks.notify_one();
+            assert!(response.body_mut().frame().await.unwrap().is_err());
+        } else {
+            assert!(collector.of(trace).is_empty(), "it has not ended");
+        }
+        drop(response);
+        eventually("each hop has ended", || async { collector.of(trace).len() == 3 }).await;
+        for (hop, span) in collector.of(trace) {
+            assert_eq!(attribute(&span, "portcullis.body").as_deref(), Some(end), "{hop} {path}");
+            assert_eq!(attribute(&span, "http.response.body.size").as_deref(), Some("5"), "{hop} {path}");
+            assert_eq!(attribute(&span, "http.response.status_code").as_deref(), Some("200"), "{hop} {path}");
+            let failed = span.status.is_some_and(|it| it.message == "the body broke off");
+            assert_eq!(failed, end == "broken", "{hop} {path}");
+        }
+    }
+}
+
 /// Two replicas of one gateway, the second of which has no connector.
 async fn two_replicas(endpoint: &str) -> (support::Door, support::Door, Connector) {
     let mut plan = plan(vec![tunnel("web", endpoint)]);
@@ -113,6 +175,8 @@ async fn the_hops_of_a_request_are_a_chain_in_the_visitor_s_own_trace() {
     assert_eq!(seen.all("traceparent"), [format!("00-{TRACE}-{}-01", hex(&connector.span_id))]);
     assert_eq!(seen.all("tracestate"), ["shop=1"]);
     for span in spans.values() {
+        assert_eq!(attribute(span, "portcullis.body").as_deref(), Some("whole"));
+        assert_eq!(attribute(span, "http.response.body.size"), Some(answer.text.len().to_string()));
         assert_eq!(attribute(span, "url.path").as_deref(), Some("/a"));
         assert_eq!(attribute(span, "http.response.status_code").as_deref(), Some("200"));
         assert!(!format!("{span:?}").contains("hunter2"), "{span:?}");
@@ -133,6 +197,8 @@ async fn the_hops_of_a_request_are_a_chain_in_the_visitor_s_own_trace() {
     let seen: Seen = http1(&second, WEB).await.ask(request).await.json();
     let told = seen.all("traceparent")[0];
     assert!(told.starts_with(&format!("00-{left_out}-")) && told.ends_with("-00"), "{told}");
+
+    Box::pin(how_a_body_ended_is_told_by_every_hop(&collector)).await;
     portcullis_trace::finish().await;
     assert!(collector.of(left_out).is_empty());
 }

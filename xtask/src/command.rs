@@ -28,6 +28,19 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} wrote no UTF-8", shown(command)))
 }
 
+/// Runs a program quietly and hands back what it wrote on stderr.
+pub(crate) fn said(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("failed to start {}", shown(command)))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        bail!("{} failed ({}):\n{}", shown(command), output.status, tail(&said, 30));
+    }
+    Ok(said)
+}
+
 /// Runs a program quietly with this input.
 pub(crate) fn run_with_input(command: &mut Command, input: &str) -> Result<()> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

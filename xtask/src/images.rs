@@ -150,33 +150,39 @@ pub(crate) fn build(profile: Profile, builder: Builder, out: Option<&Path>) -> R
 
 /// The folder with our binaries, linked statically, so that they need nothing of an image.
 pub(crate) fn binaries(profile: Profile) -> Result<PathBuf> {
+    compiled(profile, &packages())
+}
+
+/// The packages that our images are of.
+pub(crate) fn packages() -> [&'static str; 4] {
     let [(operator, _), (gateway, _), _] = SHIPPED;
-    compiled(profile, &[operator, gateway, CLI_PACKAGE, EXAMPLES_PACKAGE])
+    [operator, gateway, CLI_PACKAGE, EXAMPLES_PACKAGE]
 }
 
 /// The folder with the binaries of these packages, compiled as those that are shipped.
 pub(crate) fn compiled(profile: Profile, packages: &[&str]) -> Result<PathBuf> {
-    // Cargo has a folder of another name for what it calls dev.
-    let folder = if profile == Profile::Dev { "debug" } else { profile.name() };
-    let flags = flags(profile)?;
-    let profile = profile.name();
-    let step = say::step(format!("static binaries ({profile})"));
-    let host = host_triple()?;
+    let step = say::step(format!("static binaries ({})", profile.name()));
+    command::show(&mut compiling(profile, packages)?)?;
+    step.done();
+    binaries_folder(profile)
+}
+
+/// The cargo that does so.
+pub(crate) fn compiling(profile: Profile, packages: &[&str]) -> Result<Command> {
     let mut cargo = workspace::cargo();
-    cargo.envs(flags).env_remove("CARGO_ENCODED_RUSTFLAGS").args([
-        "build",
-        "--profile",
-        profile,
-        "--target",
-        &host,
-        "--bins",
-    ]);
+    cargo.envs(flags(profile)?).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.args(["build", "--profile", profile.name(), "--target", &host_triple()?, "--bins"]);
     for package in packages {
         cargo.args(["--package", package]);
     }
-    command::show(&mut cargo)?;
-    step.done();
-    Ok(workspace::target().join(host).join(folder))
+    Ok(cargo)
+}
+
+/// Where it leaves them.
+pub(crate) fn binaries_folder(profile: Profile) -> Result<PathBuf> {
+    // Cargo has a folder of another name for what it calls dev.
+    let folder = if profile == Profile::Dev { "debug" } else { profile.name() };
+    Ok(workspace::target().join(host_triple()?).join(folder))
 }
 
 /// An image of a release, tagged with its version.

@@ -4,12 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::images::{self, Profile, SHIPPED};
 use crate::{cache, say, workspace};
 
+mod again;
 mod archive;
 mod bill;
 mod chart;
@@ -37,6 +38,10 @@ pub(crate) struct Options {
     /// Build it again from a copy of the source elsewhere, and fail where a byte differs
     #[arg(long)]
     twice: bool,
+    /// Compile the programs alone from a copy of the source elsewhere, without optimising them, and fail where a byte differs:
+    /// much of what --twice shows, in a minute or two
+    #[arg(long)]
+    elsewhere: bool,
 }
 
 /// Does what was asked.
@@ -62,8 +67,11 @@ pub(crate) fn act(options: &Options) -> Result<()> {
     if options.rehearse {
         rehearsal::rehearse(&out, &archives)?;
     }
+    if options.elsewhere {
+        again::compiled_elsewhere(options.profile)?;
+    }
     if options.twice {
-        again(options, &sums)?;
+        again::all(options, &sums)?;
     }
     say::note(format!("        {}", out.display()));
     Ok(())
@@ -83,26 +91,4 @@ fn sums(out: &Path) -> Result<String> {
     let text = lines.join("\n") + "\n";
     fs::write(out.join(SUMS), &text).context("failed to write the checksums")?;
     Ok(text)
-}
-
-/// The same from a copy of the source in another folder, with nothing compiled yet.
-fn again(options: &Options, sums: &str) -> Result<()> {
-    let step = say::step("the same again, from a copy of the source elsewhere");
-    let copy = workspace::target().join("release-again");
-    cache::remove(&copy)?;
-    fs::create_dir_all(&copy).context("failed to make a folder")?;
-    let copied = archive::copy_of_the_source(&copy.join("elsewhere"))?;
-    let mut cargo = workspace::cargo();
-    cargo.current_dir(&copied).env("CARGO_TARGET_DIR", copy.join("target")).args(["xtask", "release"]);
-    cargo.arg("--out").arg(copy.join("out")).args(["--registry", &options.registry]);
-    cargo.args(["--profile", options.profile.name()]);
-    crate::command::run(&mut cargo)?;
-    let other = fs::read_to_string(copy.join("out").join(SUMS)).context("failed to read the checksums")?;
-    let differ: Vec<_> = sums.lines().filter(|line| !other.lines().any(|it| it == *line)).collect();
-    if !differ.is_empty() {
-        bail!("built again, these are others: {}", differ.join("\n"));
-    }
-    cache::remove(&copy)?;
-    step.done_as("built again elsewhere: the same bytes");
-    Ok(())
 }

@@ -4,8 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 fn xtask(arguments: &[&str]) -> Output {
@@ -156,4 +156,89 @@ fn a_cluster_whose_component_died_is_started_anew() {
     let said = cluster.up(&["--api-only"]);
     assert!(said.contains("taken down first"), "{said}");
     cluster.kubectl(&["get", "namespaces"]);
+}
+
+/// A registry within a cluster's network, where nodes find it as they would one of the cluster's owner; it ends with this.
+struct Registry {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Registry {
+    fn of(cluster: &Cluster) -> Self {
+        let folder = std::env::temp_dir().join(format!("portcullis-registry-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("registry.yaml");
+        let store = folder.join("store").display().to_string();
+        let configuration = format!(
+            "version: '0.1'\nstorage: {{filesystem: {{rootdirectory: {store}}}}}\nhttp: {{addr: '127.0.0.1:5000'}}\n"
+        );
+        std::fs::write(&file, configuration).unwrap();
+        // `cluster run` becomes the program: its end is ours to bring about.
+        let child = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args(["cluster", "run", "--name", cluster.0, "--", "docker-registry", "serve"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let registry = Self { child, folder };
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let ask = ["cluster", "run", "--name", cluster.0, "--", "curl", "-sf", "http://localhost:5000/v2/"];
+        while !xtask(&ask).status.success() {
+            assert!(Instant::now() < deadline, "the registry does not answer");
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+        registry
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+#[test]
+#[ignore = "starts a cluster: cargo xtask test --tier cluster"]
+fn the_demo_runs_on_a_cluster_that_it_did_not_make_and_again_and_leaves_it_as_it_was() {
+    let cluster = Cluster::of("life-theirs");
+    cluster.up(&[]);
+    let registry = Registry::of(&cluster);
+    // All that the demo is told is what somebody with a cluster has: a kubeconfig's context and a registry.
+    let own = env!("CARGO_BIN_EXE_xtask");
+    let demo = ["demo", "--context", cluster.0, "--registry", "localhost:5000"];
+    let within =
+        |arguments: &[&str]| well(&[&["cluster", "run", "--name", cluster.0, "--"], arguments].concat());
+    let there_before = cluster.kubectl(&["get", "namespaces,crds,clusterroles", "-o", "name"]);
+    let first = within(&[&[own], demo.as_slice()].concat());
+    for shown in ["\"x\": [", "web.demo.example.com", "client/alice", "certificate required"] {
+        assert!(first.contains(shown), "{shown} is missing in {first}");
+    }
+    let pods = |namespace| {
+        let name = "jsonpath={.items[*].metadata.uid} {.items[*].spec.containers[*].image}";
+        cluster.kubectl(&["-n", namespace, "get", "pods", "-o", name])
+    };
+    let (operator, gateway) = (pods("portcullis-system"), pods("demo"));
+    assert!(operator.contains("localhost:5000/portcullis-operator:dev-"), "{operator}");
+    assert!(gateway.contains("localhost:5000/portcullis-gateway:dev-"), "{gateway}");
+    within(&[&[own], demo.as_slice()].concat());
+    assert_eq!(
+        (pods("portcullis-system"), pods("demo")),
+        (operator, gateway),
+        "nothing is new: nobody is replaced"
+    );
+
+    // As the demo itself says at its end.
+    let told: Vec<_> = first.lines().skip_while(|line| !line.starts_with("stop:")).take(3).collect();
+    assert!(told.len() == 3 && told[1].contains("helm --kube-context"), "{first}");
+    for line in told {
+        let line = line.trim_start_matches("stop:").trim();
+        within(&["sh", "-ec", &format!("cd {}/.. && {line}", env!("CARGO_MANIFEST_DIR"))]);
+    }
+    drop(registry);
+    assert_eq!(cluster.kubectl(&["get", "namespaces,crds,clusterroles", "-o", "name"]), there_before);
 }

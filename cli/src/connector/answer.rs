@@ -84,13 +84,16 @@ async fn forward(link: &Link, mut request: Request<Incoming>) -> Result<Response
     let in_flight = link.begin(&request);
     let mut span = portcullis_trace::serve(&mut request, "connector");
     let protocol = request.extensions_mut().remove::<Protocol>();
-    let answered = match protocol {
+    let mut answered = match protocol {
         Some(protocol) if request.method() == Method::CONNECT => {
             upgrade(&upstream, request, &protocol, in_flight).await
         }
         _ => exchange(&upstream, request, in_flight).await,
     };
-    span.answered(answered.as_ref().ok().map(Response::status));
+    span.answered(answered.as_ref().ok());
+    if let Ok(response) = &mut answered {
+        response.body_mut().trace(span);
+    }
     answered
 }
 

@@ -10,6 +10,7 @@ use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_protocol::raw::Outgoing;
+use portcullis_trace::Span;
 use prometheus_client::metrics::counter::Counter;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -93,6 +94,13 @@ impl Reply {
     pub(super) fn until(token: CancellationToken) -> Self {
         Self::Control(Box::pin(token.cancelled_owned()))
     }
+
+    /// Ends a span together with what an endpoint says, and tells it what became of it.
+    pub(super) fn trace(&mut self, span: Span) {
+        if let Self::Endpoint { in_flight, .. } = self {
+            in_flight.span = span;
+        }
+    }
 }
 
 impl Body for Reply {
@@ -105,7 +113,11 @@ impl Body for Reply {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Endpoint { body, in_flight } => in_flight.counted(Pin::new(body).poll_frame(cx)),
+            Self::Endpoint { body, in_flight } => {
+                let polled = Pin::new(&mut *body).poll_frame(cx);
+                in_flight.span.carried(&polled, || body.is_end_stream());
+                in_flight.counted(polled)
+            }
             Self::Raw { body, in_flight } => in_flight.counted(Pin::new(body).poll_frame(cx)),
             Self::Control(cancelled) => cancelled.as_mut().poll(cx).map(|()| None),
         }
@@ -135,6 +147,7 @@ pub(super) struct InFlight {
     /// What is told of it, where somebody listens.
     told: Option<Box<Underway>>,
     counted: Option<Counted>,
+    span: Span,
 }
 
 /// What a body says when it is asked for more.
@@ -147,7 +160,7 @@ impl InFlight {
         counted: Option<Counted>,
     ) -> Self {
         all.fetch_add(1, Ordering::Relaxed);
-        Self { all: Arc::clone(all), told, counted }
+        Self { all: Arc::clone(all), told, counted, span: Span::default() }
     }
 
     /// What is counted of it, where somebody wants to know.

@@ -97,8 +97,11 @@ async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Result<R
         return Ok(Response::new(tonic::body::Body::new(StreamBody::new(held(shared))).into()));
     }
     let mut span = portcullis_trace::serve(&mut request, "peer");
-    let response = forward(&shared, request).await;
-    span.answered(response.as_ref().map(Response::status));
+    let mut response = forward(&shared, request).await;
+    span.answered(response.as_ref());
+    if let Some(response) = &mut response {
+        response.body_mut().trace(span);
+    }
     Ok(response.unwrap_or_else(|| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::BAD_GATEWAY;
