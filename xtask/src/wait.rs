@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn a_wait_ends_with_the_first_answer() {
         let mut asked = 0;
-        let answer = until("three", Duration::from_secs(60), || {
+        let answer = until("three", Duration::from_mins(1), || {
             asked += 1;
             Ok((asked == 3).then_some(asked))
         });

@@ -125,7 +125,7 @@ mod tests {
         let file = std::env::temp_dir().join(format!("portcullis-record-{}", std::process::id()));
         let mut child =
             Command::new("sh").args(["-c", RECORD_AND_RUN]).arg(&file).args(["sleep", "60"]).spawn().unwrap();
-        crate::wait::until_true("the record", std::time::Duration::from_secs(60), || {
+        crate::wait::until_true("the record", std::time::Duration::from_mins(1), || {
             Process::recorded(&file).is_some()
         })
         .unwrap();
