@@ -6,7 +6,7 @@ use portcullis_contract::identity::Holder;
 use portcullis_contract::snapshot::Mode;
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
-use super::grant::Grant;
+use super::grant::{Grant, Kind};
 use super::identified::Identified;
 use super::principal::{Parts, Proved};
 use super::token::TokenFault;
@@ -173,7 +173,7 @@ fn certified(certificate: &ClientCertificate, config: &Config, now: i64) -> Resu
                 );
             };
             let grant =
-                Grant { roles: client.roles.clone(), scopes: client.scopes.clone(), connector: false };
+                Grant { roles: client.roles.clone(), scopes: client.scopes.clone(), kind: Kind::Certificate };
             (client.user.clone(), grant)
         }
         Holder::Connector { namespace, tunnel } => {
@@ -183,7 +183,10 @@ fn certified(certificate: &ClientCertificate, config: &Config, now: i64) -> Resu
                     format!("{identity} is of no tunnel of the gateway"),
                 );
             }
-            (format!("connector of {namespace}/{tunnel}"), Grant { connector: true, ..Grant::default() })
+            (
+                format!("connector of {namespace}/{tunnel}"),
+                Grant { kind: Kind::Connector, ..Grant::default() },
+            )
         }
     };
     if now < certificate.not_before {

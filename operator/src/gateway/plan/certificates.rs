@@ -18,7 +18,7 @@ use crate::names;
 use crate::settings::Settings;
 use crate::world::{Kind, Roots};
 
-mod profiles;
+pub(super) mod profiles;
 mod secrets;
 pub mod signer;
 
