@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use protox::prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _, Value};
 
 const ROOT: &str = "../proto";
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     "portcullis/gateway/v1/gateway.proto",
+    "portcullis/gateway/v1/identities.proto",
     "portcullis/gateway/v1/projects.proto",
     "portcullis/gateway/v1/tunnels.proto",
     "portcullis/gateway/v1/credentials.proto",
@@ -72,6 +73,7 @@ fn rule_text(written: &DynamicMessage) -> Result<String, Box<dyn Error>> {
         "EVIDENCE_BEARER" => "Bearer",
         "EVIDENCE_CONNECTOR" => "Connector",
         "EVIDENCE_DUAL" => "Dual",
+        "EVIDENCE_CERTIFICATE" => "Certificate",
         other => return Err(format!("a rule needs evidence, not {other}").into()),
     };
     let role = match name(written, "role")?.as_str() {

@@ -28,6 +28,7 @@ impl std::fmt::Display for Rule {
             Evidence::Bearer => "whoever is known",
             Evidence::Connector => "connectors",
             Evidence::Dual => "whoever is known, and connectors",
+            Evidence::Certificate => "whoever shows a client certificate",
         })?;
         if let Some(role) = self.role {
             write!(f, ", role {}", role.as_str())?;
@@ -51,6 +52,8 @@ pub enum Evidence {
     Connector,
     /// Either of the two.
     Dual,
+    /// A client certificate; what else is shown permits nothing.
+    Certificate,
 }
 
 /// The gateway's own roles, the lesser first.

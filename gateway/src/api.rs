@@ -6,6 +6,7 @@ mod credentials;
 mod drivers;
 mod gateway;
 mod health;
+mod identities;
 mod operator;
 mod projects;
 mod sandboxes;
@@ -19,6 +20,7 @@ use hyper::body::Incoming;
 use portcullis_contract::DESCRIPTORS;
 use portcullis_contract::gateway::credentials_server::CredentialsServer;
 use portcullis_contract::gateway::gateway_server::GatewayServer;
+use portcullis_contract::gateway::identities_server::IdentitiesServer;
 use portcullis_contract::gateway::projects_server::ProjectsServer;
 use portcullis_contract::gateway::sandboxes_server::SandboxesServer;
 use portcullis_contract::gateway::tunnels_server::TunnelsServer;
@@ -31,8 +33,8 @@ use crate::auth::Principal;
 use crate::body::Body;
 use crate::config::Config;
 use crate::control::Calls;
+use crate::listener::Connection;
 use crate::login::Page;
-use crate::shared::Shared;
 
 pub(crate) use health::Health;
 
@@ -85,8 +87,9 @@ impl OwnService {
 }
 
 /// The services whose methods are ours to answer, backends or not.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "portcullis.gateway.v1.Gateway",
+    "portcullis.gateway.v1.Identities",
     "portcullis.gateway.v1.Projects",
     "portcullis.gateway.v1.Tunnels",
     "portcullis.gateway.v1.Credentials",
@@ -114,6 +117,8 @@ struct Asked {
     rule: Rule,
     config: Arc<Config>,
     calls: Arc<Calls>,
+    /// What the request came on.
+    connection: Arc<Connection>,
     /// Seconds since the epoch.
     now: i64,
     served_fingerprint: String,
@@ -124,6 +129,7 @@ impl Api {
     pub(crate) fn new() -> Self {
         let (health, service) = Health::new();
         let mut guarded = Routes::new(GatewayServer::new(gateway::Api))
+            .add_service(IdentitiesServer::new(identities::Api).max_decoding_message_size(LARGEST_CALL))
             .add_service(ProjectsServer::new(projects::Api).max_decoding_message_size(LARGEST_CALL))
             .add_service(TunnelsServer::new(tunnels::Api).max_decoding_message_size(LARGEST_CALL))
             .add_service(CredentialsServer::new(credentials::Api))
@@ -168,13 +174,15 @@ impl Api {
         principal: Arc<Principal>,
         rule: Rule,
         config: &Arc<Config>,
-        shared: &Shared,
+        connection: &Arc<Connection>,
     ) -> Response<Body> {
+        let shared = &connection.shared;
         request.extensions_mut().insert(Asked {
             principal,
             rule,
             config: Arc::clone(config),
             calls: Arc::clone(&shared.calls),
+            connection: Arc::clone(connection),
             now: shared.clock.now(),
             served_fingerprint: shared.certificates.served_fingerprint().unwrap_or_default(),
             replica: shared.pod.clone(),
@@ -193,6 +201,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .with_service_name("portcullis.gateway.v1.Gateway")
+        .with_service_name("portcullis.gateway.v1.Identities")
         .with_service_name("portcullis.gateway.v1.Projects")
         .with_service_name("portcullis.gateway.v1.Tunnels")
         .with_service_name("portcullis.gateway.v1.Credentials")

@@ -134,7 +134,7 @@ async fn serve_own(
             let principal = identify(connection, &request, config).await?;
             let rule = rule.ok_or(Fault::NoMethod)?;
             principal.allows(&rule).map_err(|missing| forbidden(shared, missing))?;
-            Ok(shared.api.guarded(request, principal, rule, config, shared).await)
+            Ok(shared.api.guarded(request, principal, rule, config, connection).await)
         }
     }
 }

@@ -4,12 +4,14 @@ use portcullis_contract::control::call::Request as Asked;
 use portcullis_contract::control::call_answer::Answer;
 use portcullis_contract::control::report::Report as Word;
 use portcullis_contract::control::{Refusal, TunnelEvents};
+use portcullis_contract::gateway::identities_client::IdentitiesClient;
 use portcullis_contract::gateway::projects_client::ProjectsClient;
 use portcullis_contract::gateway::tunnels_client::TunnelsClient;
 use portcullis_contract::gateway::{
     CreateTunnelRequest, CreateTunnelResponse, DeleteTunnelRequest, DeleteTunnelResponse, GetTunnelRequest,
-    ListProjectsRequest, ListProjectsResponse, ListTunnelsRequest, ListTunnelsResponse, Project, Tunnel,
-    TunnelChange, TunnelEvent, UpdateTunnelRequest, WatchTunnelsRequest,
+    ListProjectsRequest, ListProjectsResponse, ListTunnelsRequest, ListTunnelsResponse, Project,
+    RenewCertificateRequest, RenewCertificateResponse, Tunnel, TunnelChange, TunnelEvent,
+    UpdateTunnelRequest, WatchTunnelsRequest,
 };
 use tonic::Code;
 
@@ -202,5 +204,76 @@ async fn a_role_counts_only_where_its_own_evidence_permits_the_method() {
         let ((), caller) = tokio::join!(ask, answered);
         assert_eq!((caller.user.as_str(), caller.subject.as_str()), ("alice", "id-of-alice"), "{scope}");
         assert_eq!(caller.roles.join(","), roles, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_goes_to_the_operator_with_the_certificate_that_the_handshake_has_proved() {
+    let signer = Signer::ed("a");
+    let idp = Idp::new(&signer).await;
+    let (door, _operator, mut attachment) = attached(|plan| {
+        plan.snapshot.tunnels = None;
+        plan.snapshot.oidc = Some(idp.oidc());
+    })
+    .await;
+    let line = Line::new(door.tls(&door.ci, "h2").await).await;
+    let token = signer.token(&idp.claims("alice", &["door-admin"], "portcullis:all"));
+    let asked = RenewCertificateRequest { certificate_request: b"a request".to_vec() };
+    let answer = RenewCertificateResponse { serial: "0a".into(), ..RenewCertificateResponse::default() };
+    // A token beside it says who is asking, and changes nothing of whose certificate it is.
+    for (line, user) in [(line.clone(), "ci@shop"), (line.bearer(&token), "alice")] {
+        let client = IdentitiesClient::with_origin(line, origin());
+        let answered = async {
+            let call = attachment.call().await;
+            attachment.answer(call.id, Answer::Renewed(answer.clone())).await;
+            call
+        };
+        let ask = async {
+            eventually("the keys are there", || async {
+                match client.clone().renew_certificate(asked.clone()).await {
+                    Ok(renewed) => renewed.into_inner() == answer,
+                    Err(status) => {
+                        assert_eq!(status.code(), Code::Unavailable, "{status}");
+                        false
+                    }
+                }
+            })
+            .await;
+        };
+        let ((), call) = tokio::join!(ask, answered);
+        assert_eq!(call.request.unwrap(), Asked::RenewCertificate(asked.clone()));
+        let caller = call.caller.unwrap();
+        assert_eq!((caller.user.as_str(), caller.address.as_str()), (user, "127.0.0.1"));
+        assert_eq!(caller.certificate, pki::chain(&door.ci)[0].to_vec());
+    }
+}
+
+#[tokio::test]
+async fn nobody_renews_without_a_certificate_that_may_whatever_token_comes_beside_it() {
+    let signer = Signer::ed("a");
+    let idp = Idp::new(&signer).await;
+    let mut plan = Plan::new(Vec::new());
+    plan.snapshot.mode = portcullis_contract::snapshot::Mode::Edge;
+    plan.snapshot.oidc = Some(idp.oidc());
+    plan.snapshot.edge = Some(idp.edge());
+    plan.snapshot.clients[0].scopes = Some(vec!["tunnel:write".to_owned()]);
+    let door = plan.start().await;
+    let token = signer.token(&idp.claims("alice", &["door-admin"], "portcullis:all"));
+    let with = Line::new(door.tls(&door.ci, "h2").await).await;
+    let without = Line::new(door.tls_anonymous("h2").await).await;
+    for (what, line, code) in [
+        ("nothing", without.clone(), Code::Unauthenticated),
+        ("a token alone", without.bearer(&token), Code::PermissionDenied),
+        ("a certificate without the scope", with.clone(), Code::PermissionDenied),
+        ("and a token that has it", with.bearer(&token), Code::PermissionDenied),
+    ] {
+        let client = IdentitiesClient::with_origin(line, origin());
+        eventually(what, || async {
+            let asked = RenewCertificateRequest::default();
+            let status = client.clone().renew_certificate(asked).await.unwrap_err();
+            assert!(status.code() == code || status.message().contains("keys"), "{what}: {status}");
+            status.code() == code
+        })
+        .await;
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::control::Control;
+use crate::control::renewals::Renewals;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
@@ -37,6 +38,8 @@ pub struct Context {
     pub claims: Decided,
     /// What replicas are told, and what they say.
     pub control: Arc<Control>,
+    /// Who waits for a certificate.
+    pub renewals: Renewals,
     /// What the operator was told at its start.
     pub settings: Settings,
     /// The time of day.

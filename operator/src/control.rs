@@ -15,6 +15,7 @@ use crate::world::Key;
 
 pub mod authority;
 pub mod calls;
+pub mod renewals;
 pub mod server;
 pub mod service;
 pub mod surroundings;

@@ -1,5 +1,6 @@
 //! The Gateway controller: one visit brings one Gateway to its declared state and reports what became of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
@@ -8,6 +9,7 @@ use portcullis_api::{AuthorityStatus, Gateway, RotationPhase};
 
 use crate::cause::chain;
 use crate::context::Context;
+use crate::control::renewals::Asked;
 use crate::queue::Urgency;
 use crate::world::{Key, Kind};
 use crate::{moment, names, writer};
@@ -26,6 +28,7 @@ pub mod validate;
 use apply::apply;
 use observe::observe;
 use plan::plan;
+use plan::renewals::{Refusal, Renewal};
 use status::{Outcome, status};
 use validate::validate;
 
@@ -51,6 +54,7 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Next, writer::Error> 
         ctx.world.gateway(key).filter(|gateway| gateway.metadata.deletion_timestamp.is_none())
     else {
         ctx.control.forget(key);
+        ctx.renewals.forget(key);
         ctx.claims.forget(key);
         return Ok(Next::Change);
     };
@@ -66,8 +70,53 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Next, writer::Error> 
     wake_tunnels(ctx, &observed);
     let status = status(&gateway, &observed, &outcome, now(ctx));
     let next = next_visit(ctx, key, &outcome, status.ca.as_ref());
-    publish(ctx, &gateway, status).await?;
-    Ok(next)
+    let written = publish(ctx, &gateway, status, events::renewals(&outcome)).await?;
+    answer(ctx, key, &observed.renewals, &outcome, written);
+    // Whoever was not answered waits for the authority's next step, which was taken just now.
+    let waits = next != Next::Retry && !ctx.renewals.waiting(key).is_empty();
+    Ok(if waits { Next::Now } else { next })
+}
+
+/// Tells whoever asked for a certificate what became of it. What was issued is written down by now; where that failed, nobody
+/// is told anything of it, and the next plan issues another.
+fn answer(ctx: &Context, key: &Key, asked: &[Arc<Asked>], outcome: &Outcome, written: bool) {
+    let refuse = |refusal: &Refusal| {
+        for asked in asked {
+            ctx.renewals.answer(key, asked.id, Err(refusal.clone()));
+        }
+    };
+    match outcome {
+        Outcome::Applied(_, applied) => {
+            for Renewal { asked, outcome } in &applied.plan.renewals {
+                if let (Ok(issued), true) = (outcome, written) {
+                    let facts = &issued.certificate.facts;
+                    tracing::info!(
+                        gateway = %key, client = asked.client, user = asked.user, address = asked.address,
+                        shown = asked.serial, serial = facts.serial, fingerprint = facts.fingerprint,
+                        not_after = moment::text(facts.not_after), "certificate renewed by its client"
+                    );
+                }
+                if written || outcome.is_err() {
+                    ctx.renewals.answer(key, asked.id, outcome.clone());
+                }
+            }
+        }
+        Outcome::Suspended => {
+            refuse(&Refusal::not_now(
+                "the Gateway is suspended (spec.suspend): nothing is issued until it goes on",
+            ));
+        }
+        Outcome::Rejected(rejected) => {
+            let message =
+                format!("the Gateway's spec is not accepted, and nothing is issued: {}", rejected.message);
+            refuse(&Refusal::not_now(message));
+        }
+        Outcome::Unplanned(_) => {
+            refuse(&Refusal::not_now(
+                "nothing can be issued at the moment: the Gateway's condition CertificatesReady says why",
+            ));
+        }
+    }
 }
 
 async fn carry_out(ctx: &Context, gateway: &Gateway, observed: &observe::Observed) -> Outcome {
@@ -120,18 +169,21 @@ fn wake_connectors(ctx: &Context, gateway: &Key) {
     }
 }
 
+/// Writes the status, and tells what is new in it and `more`. False where there is nothing left to write it to.
 async fn publish(
     ctx: &Context,
     gateway: &Gateway,
     status: portcullis_api::GatewayStatus,
-) -> Result<(), writer::Error> {
+    more: Vec<writer::News>,
+) -> Result<bool, writer::Error> {
     if gateway.status.as_ref() == Some(&status) {
-        return Ok(());
+        return Ok(true);
     }
     let before = gateway.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let mut news = events::transitions(before, &status.conditions);
     let known = gateway.status.as_ref().and_then(|status| status.ca.as_ref());
     news.extend(events::rotation(known, status.ca.as_ref()));
+    news.extend(more);
     let authority = |status: &portcullis_api::GatewayStatus| {
         status.ca.as_ref().map(|ca| (ca.fingerprint.clone(), ca.phase))
     };
@@ -145,7 +197,7 @@ async fn publish(
             }
         }
         // Gone, or another one by now: there is nothing to report on.
-        Err(error) if matches!(error.code(), 404 | 409) => return Ok(()),
+        Err(error) if matches!(error.code(), 404 | 409) => return Ok(false),
         Err(error) => return Err(error),
     }
     for news in news {
@@ -153,7 +205,7 @@ async fn publish(
             tracing::warn!(error = chain(&error), "failed to tell what happened; the condition says it");
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn next_visit(ctx: &Context, key: &Key, outcome: &Outcome, ca: Option<&AuthorityStatus>) -> Next {

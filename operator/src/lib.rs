@@ -62,6 +62,7 @@ pub async fn run(
         tunnels: Arc::default(),
         claims: tunnel::claims::Decided::default(),
         control: Arc::default(),
+        renewals: control::renewals::Renewals::default(),
         settings: settings::Settings {
             gateway_image: options.gateway_image.clone(),
             connector_image: options.connector_image.clone(),

@@ -139,12 +139,16 @@ pub enum Method {
     DeleteTunnel,
     /// `Tunnels/WatchTunnels`.
     WatchTunnels,
+    /// `Identities/RenewCertificate`.
+    RenewCertificate,
+    /// `Identities/GetTrust`.
+    GetTrust,
     /// Something that a later gateway knows.
     Unknown,
 }
 
 impl Method {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::ListProjects,
         Self::ListTunnels,
         Self::GetTunnel,
@@ -152,6 +156,8 @@ impl Method {
         Self::UpdateTunnel,
         Self::DeleteTunnel,
         Self::WatchTunnels,
+        Self::RenewCertificate,
+        Self::GetTrust,
         Self::Unknown,
     ];
 
@@ -165,6 +171,8 @@ impl Method {
             Self::UpdateTunnel => "UpdateTunnel",
             Self::DeleteTunnel => "DeleteTunnel",
             Self::WatchTunnels => "WatchTunnels",
+            Self::RenewCertificate => "RenewCertificate",
+            Self::GetTrust => "GetTrust",
             Self::Unknown => "Unknown",
         }
     }

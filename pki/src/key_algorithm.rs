@@ -52,12 +52,17 @@ impl KeyAlgorithm {
         }
     }
 
+    /// Of an RSA key of so many bits; None for one that we never make.
+    pub(crate) fn of_rsa(bits: usize) -> Option<Self> {
+        [(2048, Self::Rsa2048), (3072, Self::Rsa3072), (4096, Self::Rsa4096)]
+            .into_iter()
+            .find_map(|(known, algorithm)| (known == bits).then_some(algorithm))
+    }
+
     /// Of a certificate and its key; None for one that we never make.
     pub(crate) fn of(certificate: &X509Certificate<'_>, key: &KeyPair) -> Option<Self> {
         if let Ok(PublicKey::RSA(rsa)) = certificate.public_key().parsed() {
-            return [(2048, Self::Rsa2048), (3072, Self::Rsa3072), (4096, Self::Rsa4096)]
-                .into_iter()
-                .find_map(|(bits, algorithm)| (rsa.key_size() == bits).then_some(algorithm));
+            return Self::of_rsa(rsa.key_size());
         }
         [
             (&rcgen::PKCS_ECDSA_P256_SHA256, Self::P256),

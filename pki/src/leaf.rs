@@ -1,10 +1,11 @@
-//! Leaves: issuing one, and telling what a stored one says. When one is issued anew is
+//! Leaves: issuing one, for a key of our own or somebody else's, and telling what a stored one says. When one is issued anew is
 //! `policy.rs`.
 
 use std::net::IpAddr;
 
 use rcgen::{
-    CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, SanType,
+    CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PublicKeyData, SanType,
 };
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
@@ -13,7 +14,10 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use crate::authority::distinguished_name;
 use crate::names::{self, Name};
 use crate::validity::Validity;
-use crate::{Authority, Error, LeafProfile, Mint, PrivateKey, Unusable, Usage, mint, name_constraints, pem};
+use crate::{
+    Authority, Error, LeafProfile, Mint, PrivateKey, SigningRequest, Unusable, Usage, mint, name_constraints,
+    pem, request,
+};
 
 /// A certificate for a server or a client, and its key.
 #[derive(Clone, Debug)]
@@ -51,6 +55,31 @@ pub struct LeafFacts {
     pub not_after: OffsetDateTime,
 }
 
+/// A certificate whose key somebody else holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its own block, and those that lead to the root as in [`Leaf`].
+    pub pem: String,
+    /// What it says.
+    pub facts: LeafFacts,
+}
+
+/// Issues a certificate for the key of a request; what it says is the profile's. It ends with the authority where that ends
+/// first.
+pub fn issue_certificate(
+    authority: &Authority,
+    profile: &LeafProfile,
+    request: &SigningRequest,
+    now: OffsetDateTime,
+    mint: &dyn Mint,
+) -> Result<Certificate, Error> {
+    let pem = sign(authority, profile, &request.public_key, now, mint)?;
+    let unreadable = |source| Error::Unreadable { subject: profile.common_name.clone(), source };
+    let der = pem::certificate_der(&pem).map_err(unreadable)?;
+    let facts = facts(&der, &pem::certificate(&der).map_err(unreadable)?);
+    Ok(Certificate { pem, facts })
+}
+
 /// Issues a leaf with a key of its own, of the same kind as the authority's. It ends with the authority where that ends first.
 pub fn issue_leaf(
     authority: &Authority,
@@ -58,19 +87,28 @@ pub fn issue_leaf(
     now: OffsetDateTime,
     mint: &dyn Mint,
 ) -> Result<Leaf, Error> {
-    let subject = || profile.common_name.clone();
+    let key = mint.key(authority.facts.key.unwrap_or_default())?;
+    let certificate_pem = sign(authority, profile, &key, now, mint)?;
+    let key_pem = key.serialize_pem();
+    let facts = read_leaf(&certificate_pem, &key_pem)
+        .map_err(|source| Error::Unreadable { subject: profile.common_name.clone(), source })?;
+    Ok(Leaf { certificate_pem, key: PrivateKey::from_pem(key_pem), facts })
+}
+
+fn sign(
+    authority: &Authority,
+    profile: &LeafProfile,
+    key: &impl PublicKeyData,
+    now: OffsetDateTime,
+    mint: &dyn Mint,
+) -> Result<String, Error> {
     let params = params(authority, profile, now, mint)?;
     let issuer = KeyPair::from_pem(authority.key.expose())
         .and_then(|key| Issuer::from_ca_cert_pem(&authority.certificate_pem, key))
         .map_err(|source| Error::Authority { subject: authority.facts.subject.clone(), source })?;
-    let key = mint.key(authority.facts.key.unwrap_or_default())?;
-    let certificate_pem =
-        params.signed_by(&key, &issuer).map_err(|source| Error::Sign { subject: subject(), source })?.pem();
-    let key_pem = key.serialize_pem();
-    let facts = read_leaf(&certificate_pem, &key_pem)
-        .map_err(|source| Error::Unreadable { subject: subject(), source })?;
-    let certificate_pem = certificate_pem + authority.chain();
-    Ok(Leaf { certificate_pem, key: PrivateKey::from_pem(key_pem), facts })
+    let signed = params.signed_by(key, &issuer);
+    let signed = signed.map_err(|source| Error::Sign { subject: profile.common_name.clone(), source })?;
+    Ok(signed.pem() + authority.chain())
 }
 
 /// What a stored leaf says; of several certificates, the first.
@@ -79,6 +117,12 @@ pub fn read_leaf(certificate_pem: &str, key_pem: &str) -> Result<LeafFacts, Unus
     let certificate = pem::certificate(&der)?;
     pem::check_pair(&certificate, &pem::key(key_pem)?)?;
     Ok(facts(&der, &certificate))
+}
+
+/// What a certificate says that somebody has shown, and the SHA-256 of its key, lower-case hex.
+pub fn read_certificate(der: &[u8]) -> Result<(LeafFacts, String), Unusable> {
+    let certificate = pem::certificate(der)?;
+    Ok((facts(der, &certificate), request::key_digest(certificate.public_key())))
 }
 
 fn params(

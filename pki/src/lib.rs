@@ -9,6 +9,8 @@
 //!                                                                   │
 //!            reissue_reason ◄─ LeafFacts | Unusable ◄─ read_leaf ◄──┘
 //! ```
+//!
+//! Where the key is somebody else's, a request takes its place: `read_request ─► SigningRequest ─► issue_certificate`.
 
 mod authority;
 mod brought;
@@ -24,6 +26,7 @@ mod pem;
 mod policy;
 mod private_key;
 mod profile;
+mod request;
 mod unusable;
 mod validity;
 
@@ -31,11 +34,12 @@ pub use authority::{Authority, AuthorityFacts, issue_authority, read_authority};
 pub use brought::{Above, read_brought, read_roots};
 pub use error::Error;
 pub use key_algorithm::KeyAlgorithm;
-pub use leaf::{Leaf, LeafFacts, issue_leaf, read_leaf};
+pub use leaf::{Certificate, Leaf, LeafFacts, issue_certificate, issue_leaf, read_certificate, read_leaf};
 pub use mint::{Mint, RandomMint};
 pub use name_constraints::NameConstraints;
 pub use policy::{Reissue, reissue_reason, renewal_time};
 pub use private_key::PrivateKey;
 pub use profile::{AuthorityProfile, LeafProfile, Usage};
+pub use request::{BadRequest, SigningRequest, read_request};
 pub use unusable::Unusable;
 pub use validity::BACKDATE;

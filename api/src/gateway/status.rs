@@ -169,6 +169,16 @@ pub struct ClientStatus {
     /// Those before it that still open the Gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub superseded: Vec<CertificateStatus>,
+    /// Those that the client has renewed through the gateway and that still open it, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renewed: Vec<CertificateStatus>,
+}
+
+impl ClientStatus {
+    /// Every certificate of the client that may still open the Gateway.
+    pub fn certificates(&self) -> impl Iterator<Item = &CertificateStatus> {
+        std::iter::once(&self.certificate).chain(&self.superseded).chain(&self.renewed)
+    }
 }
 
 /// A certificate that counts no more.

@@ -113,8 +113,9 @@ fn issued(found: &DynamicObject, client: &str) -> Vec<String> {
     known
         .filter(|it| it["name"].as_str() == Some(client))
         .flat_map(|it| {
-            let before = it["superseded"].as_array().into_iter().flatten();
-            std::iter::once(&it["certificate"]).chain(before).filter_map(|it| it["serial"].as_str())
+            let others =
+                ["superseded", "renewed"].into_iter().filter_map(|list| it[list].as_array()).flatten();
+            std::iter::once(&it["certificate"]).chain(others).filter_map(|it| it["serial"].as_str())
         })
         .filter(|serial| !serial.is_empty())
         .map(str::to_owned)
@@ -132,7 +133,7 @@ mod tests {
             "spec": { "clients": [{ "name": "ci", "tomorrow": 1 }, { "name": "alice", "revoke": ["01"] }, { "name": "new" }] },
             "status": { "clients": [
                 { "name": "ci", "certificate": { "serial": "0a" } },
-                { "name": "alice", "certificate": { "serial": "03" }, "superseded": [{ "serial": "02" }] }
+                { "name": "alice", "certificate": { "serial": "03" }, "superseded": [{ "serial": "02" }], "renewed": [{ "serial": "04" }] }
             ] }
         }))
         .unwrap()
@@ -141,8 +142,8 @@ mod tests {
     #[test]
     fn all_that_a_client_has_is_added_and_everything_else_stays() {
         let (patch, revoked) = patch("it", &gateway(), "alice", &[]).unwrap();
-        assert_eq!(revoked, ["03", "02"]);
-        let wanted = json!([{ "name": "ci", "tomorrow": 1 }, { "name": "alice", "revoke": ["01", "03", "02"] }, { "name": "new" }]);
+        assert_eq!(revoked, ["03", "02", "04"]);
+        let wanted = json!([{ "name": "ci", "tomorrow": 1 }, { "name": "alice", "revoke": ["01", "03", "02", "04"] }, { "name": "new" }]);
         assert_eq!(patch["spec"]["clients"], wanted);
         assert_eq!(patch["metadata"]["resourceVersion"], "7");
     }

@@ -10,7 +10,7 @@ const HEAD: &str = "\
 A caller that is known has shown a client certificate, a bearer token of the OpenID provider or the edge's token; whatever is
 shown must hold. Each piece of evidence has roles, and may be held to scopes: the columns say what one that is held to
 scopes needs. One that is not held to any needs the role alone. `admin` may do what `user` may; `portcullis:all` stands for
-every scope. Backends are not in this table: each says for itself what it requires (`spec.backends[].auth` and `requires`).
+every scope. Where `certificate` stands, that counts alone: a token permits nothing. Backends are not in this table: each says for itself what it requires (`spec.backends[].auth` and `requires`).
 
 | Method | Nobody | Known, no role | `user` | `admin` | Scope |
 |---|---|---|---|---|---|
@@ -29,7 +29,8 @@ fn row(method: &Method) -> String {
         return format!("| `{path}` | – | – | – | – | – |");
     };
     let open = evidence == Evidence::Unauthenticated;
-    let mark = |may: bool| if may { "yes" } else { "–" };
+    let yes = if evidence == Evidence::Certificate { "certificate" } else { "yes" };
+    let mark = |may: bool| if may { yes } else { "–" };
     let known = |has: Option<Role>| mark(open || (evidence != Evidence::Connector && has >= role));
     let scope = match scope {
         Scope::Any => "none".to_owned(),

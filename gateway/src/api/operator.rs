@@ -16,6 +16,32 @@ pub(super) async fn ask<T>(request: Request<T>, call: impl FnOnce(T) -> Call) ->
     asked.calls.ask(caller(&asked), call(request.into_inner())).await
 }
 
+/// Asks about the gateway, whether or not it takes Tunnels.
+pub(super) async fn ask_of_itself<T>(
+    request: Request<T>,
+    call: impl FnOnce(T) -> Call,
+) -> Result<Answer, Status> {
+    let asked = asked(&request)?.clone();
+    asked.calls.ask(caller(&asked), call(request.into_inner())).await
+}
+
+/// Asks about the client certificate that the caller came with, and says where from.
+pub(super) async fn ask_of_certificate<T>(
+    request: Request<T>,
+    call: impl FnOnce(T) -> Call,
+) -> Result<Answer, Status> {
+    let asked = asked(&request)?.clone();
+    // The decision has let nobody through without one.
+    let certificate = asked.connection.certificate();
+    let certificate = certificate.ok_or_else(|| Status::unauthenticated("no client certificate"))?;
+    let caller = Caller {
+        certificate: certificate.der.to_vec(),
+        address: asked.connection.peer().ip().to_canonical().to_string(),
+        ..caller(&asked)
+    };
+    asked.calls.ask(caller, call(request.into_inner())).await
+}
+
 /// Asks for what is answered again and again; says too for how long the caller's evidence holds.
 pub(super) async fn watch<T>(
     request: Request<T>,
@@ -49,5 +75,6 @@ fn caller(asked: &Asked) -> Caller {
         roles: asked.principal.roles_for(&asked.rule),
         subject: token.map(|it| it.subject.clone()).unwrap_or_default(),
         issuer: token.map(|it| it.issuer.clone()).unwrap_or_default(),
+        ..Caller::default()
     }
 }

@@ -6,7 +6,7 @@ use portcullis_contract::identity::Holder;
 use portcullis_contract::snapshot::Mode;
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
-use super::grant::Grant;
+use super::grant::{Grant, Kind};
 use super::identified::Identified;
 use super::principal::{Parts, Proved};
 use super::token::TokenFault;
@@ -208,7 +208,7 @@ fn foreign(certificate: &ClientCertificate, name: &str, config: &Config) -> Resu
             format!("{uri} by {name} is among no identities of spec.access.clientAuthorities"),
         );
     };
-    let grant = Grant { roles: rights.roles.clone(), scopes: rights.scopes.clone(), connector: false };
+    let grant = Grant { roles: rights.roles.clone(), scopes: rights.scopes.clone(), kind: Kind::Foreign };
     let user = rights.user.clone().unwrap_or_else(|| uri.clone());
     Ok((user, grant, uri.clone(), None))
 }
@@ -241,7 +241,7 @@ fn own(certificate: &ClientCertificate, config: &Config) -> Result<Vouched, Deni
                 );
             };
             let grant =
-                Grant { roles: client.roles.clone(), scopes: client.scopes.clone(), connector: false };
+                Grant { roles: client.roles.clone(), scopes: client.scopes.clone(), kind: Kind::Certificate };
             Ok((client.user.clone(), grant, identity.to_string(), None))
         }
         Holder::Connector { namespace, tunnel } => {
@@ -251,7 +251,7 @@ fn own(certificate: &ClientCertificate, config: &Config) -> Result<Vouched, Deni
                     format!("{identity} is of no tunnel of the gateway"),
                 );
             }
-            let grant = Grant { connector: true, ..Grant::default() };
+            let grant = Grant { kind: Kind::Connector, ..Grant::default() };
             let of = (namespace.clone(), tunnel.clone());
             Ok((format!("connector of {namespace}/{tunnel}"), grant, identity.to_string(), Some(of)))
         }

@@ -11,8 +11,22 @@ pub(crate) struct Grant {
     pub(crate) roles: Vec<String>,
     /// What it is held to; None: it is held to nothing.
     pub(crate) scopes: Option<Vec<String>>,
-    /// Whether it is a connector's credential, and nobody's who asks.
-    pub(crate) connector: bool,
+    /// What it is of.
+    pub(crate) kind: Kind,
+}
+
+/// What a piece of evidence is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A token.
+    #[default]
+    Token,
+    /// A client certificate that the gateway's own authority has signed.
+    Certificate,
+    /// One of another authority, which renews it too.
+    Foreign,
+    /// A connector's credential, and nobody's who asks.
+    Connector,
 }
 
 /// What a caller lacks.
@@ -44,8 +58,9 @@ impl Grant {
     pub(crate) fn allows(&self, rule: &Rule) -> Result<(), Missing> {
         let is_right_kind = match rule.evidence {
             Evidence::Unauthenticated | Evidence::Dual => true,
-            Evidence::Bearer => !self.connector,
-            Evidence::Connector => self.connector,
+            Evidence::Bearer => self.kind != Kind::Connector,
+            Evidence::Connector => self.kind == Kind::Connector,
+            Evidence::Certificate => self.kind == Kind::Certificate,
         };
         if !is_right_kind {
             return Err(Missing::Evidence);
@@ -60,7 +75,7 @@ impl Grant {
 
     /// Whether a backend that requires this may be reached.
     pub(crate) fn meets(&self, requirement: &Requirement) -> Result<(), Missing> {
-        if self.connector {
+        if self.kind == Kind::Connector {
             return Err(Missing::Evidence);
         }
         self.has(requirement.role.as_deref(), requirement.scopes.iter().map(String::as_str))

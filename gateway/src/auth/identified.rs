@@ -4,7 +4,7 @@ use portcullis_contract::rules::Role;
 use portcullis_contract::snapshot::Issuer;
 
 use super::claims::{self, Path};
-use super::grant::Grant;
+use super::grant::{Grant, Kind};
 use super::token::Token;
 
 /// Which claims mean what.
@@ -59,7 +59,7 @@ impl Mapping {
             grant: Grant {
                 roles: self.roles(token),
                 scopes: self.scopes.as_ref().map(|path| claims::scopes(path, &token.claims)),
-                connector: false,
+                kind: Kind::Token,
             },
         }
     }

@@ -150,6 +150,7 @@ fn encode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::grant::Kind;
     use super::*;
     use proptest::prelude::*;
 
@@ -164,7 +165,7 @@ mod tests {
         let grant = |role: &str, scopes: &[&str]| Grant {
             roles: vec![role.to_owned(), "buyer".to_owned()],
             scopes: Some(scopes.iter().map(ToString::to_string).collect()),
-            connector: false,
+            kind: Kind::Token,
         };
         let principal = Principal::new(Parts {
             user: "alice".to_owned(),

@@ -24,6 +24,7 @@ mod change;
 mod create;
 mod look;
 mod refused;
+mod renew;
 mod rights;
 mod told;
 mod watch;
@@ -178,6 +179,7 @@ impl Asked {
     }
 
     async fn carry_out(&self, call: Call) -> Result<Option<Answer>, Refused> {
+        let said = call.caller.clone().unwrap_or_default();
         let caller = Caller::of(call.caller)?;
         let rights = Rights { desk: &self.desk, gateway: &self.gateway, caller: &caller };
         in_time(self.desk.progress.synced()).await?;
@@ -195,6 +197,8 @@ impl Asked {
                     None => Ok(None),
                 };
             }
+            Some(Request::RenewCertificate(it)) => Answer::Renewed(renew::renew(&rights, &said, &it).await?),
+            Some(Request::GetTrust(_)) => Answer::Trust(renew::trust(&self.desk, &self.gateway)?),
             None => {
                 return refused(
                     Code::Unimplemented,
@@ -216,6 +220,8 @@ fn method(request: &Request) -> Method {
         Request::UpdateTunnel(_) => Method::UpdateTunnel,
         Request::DeleteTunnel(_) => Method::DeleteTunnel,
         Request::WatchTunnels(_) => Method::WatchTunnels,
+        Request::RenewCertificate(_) => Method::RenewCertificate,
+        Request::GetTrust(_) => Method::GetTrust,
     }
 }
 

@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use portcullis_api::condition::{ConditionType, Reason};
 use portcullis_api::{AuthorityStatus, RotationPhase};
 
+use super::status::Outcome;
+use crate::moment;
 use crate::writer::News;
 
 /// On the way to Ready; no news.
@@ -66,6 +68,26 @@ pub fn rotation(before: Option<&AuthorityStatus>, after: Option<&AuthorityStatus
         _ => return None,
     };
     Some(News { warning: false, reason: reason.to_owned(), message })
+}
+
+/// What is to be told of certificates that clients have renewed: who has another one, and who asked for it from where.
+pub fn renewals(outcome: &Outcome) -> Vec<News> {
+    let Outcome::Applied(_, applied) = outcome else { return Vec::new() };
+    let issued = applied.plan.renewals.iter().filter_map(|it| Some((&it.asked, it.outcome.as_ref().ok()?)));
+    let news = issued.map(|(asked, issued)| News {
+        warning: false,
+        reason: "CertificateRenewed".to_owned(),
+        message: format!(
+            "Client {} has another certificate, {}, until {}: asked for by {} from {} with the certificate {}",
+            asked.client,
+            issued.certificate.facts.serial,
+            moment::text(issued.certificate.facts.not_after),
+            asked.user.chars().take(200).collect::<String>(),
+            asked.address,
+            asked.serial,
+        ),
+    });
+    news.collect()
 }
 
 fn news(before: Option<&Condition>, after: &Condition) -> Option<News> {

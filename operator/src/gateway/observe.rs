@@ -9,6 +9,7 @@ use portcullis_pki::Authority;
 
 use crate::context::Context;
 use crate::control::Session;
+use crate::control::renewals::Asked;
 use crate::names;
 use crate::tunnel::claims::Claims;
 use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod, Purpose, Referred, Roots, Served};
@@ -41,6 +42,8 @@ pub struct Observed {
     pub connected: BTreeMap<String, Vec<String>>,
     /// While the authority is on its way: bundles of connectors that run in this cluster for its Tunnels.
     pub connectors: BTreeMap<Key, Arc<Child>>,
+    /// Certificates that clients ask for.
+    pub renewals: Vec<Arc<Asked>>,
     /// Signs the control channel's certificates.
     pub control_authority: Option<Arc<Authority>>,
 }
@@ -70,6 +73,7 @@ pub fn observe(ctx: &Context, gateway: &Gateway) -> Option<Observed> {
         settling: ctx.leadership.led_for() < SETTLING,
         claims,
         connected: ctx.control.connected(&key),
+        renewals: ctx.renewals.waiting(&key),
         control_authority: ctx.control.authority(),
     })
 }

@@ -21,6 +21,7 @@ pub mod brought;
 pub mod certificates;
 pub mod config;
 pub mod deployment;
+pub mod renewals;
 pub mod revocations;
 pub mod rotation;
 pub mod service;
@@ -28,6 +29,7 @@ pub mod service;
 pub use crate::children::{Error, Step};
 use certificates::signer::{Signer, signer};
 pub use certificates::{Certificates, Trouble};
+use renewals::Grounds;
 
 /// What should be.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Plan {
     pub certificates: Certificates,
     /// Certificates that count no more.
     pub revocations: Vec<RevocationStatus>,
+    /// What becomes of the certificates that clients ask for.
+    pub renewals: Vec<renewals::Renewal>,
     /// Backends that cannot be reached, in the words of the condition.
     pub unresolved: Vec<String>,
 }
@@ -79,19 +83,24 @@ pub fn plan(
         Ok((certificates, snapshot.map(publish).transpose()?))
     };
     let signer = moved(accepted, observed, settings, status, now, mint)?;
-    let is_moved = !matches!(signer, Signer::Kept(_));
+    let mut is_moved = !matches!(signer, Signer::Kept(_));
     let (mut certificates, mut snapshot) = planned(signer)?;
     // One step at a time: what the next one needs is proved by what this one has written.
     if let (Some(roots), false) = (&certificates.roots, is_moved) {
         let waits_for = rotation::waits_for(accepted, observed, &certificates, snapshot.as_ref());
         let next = rotation::proved(accepted, observed, status, roots, waits_for.as_deref(), now);
         if let Some((next, why)) = next {
+            is_moved = true;
             (certificates, snapshot) = planned(Signer::New(Arc::new(next), why))?;
         }
     }
     if let Some(roots) = &certificates.roots {
         certificates.warnings = brought::warnings(accepted, settings, roots, now);
     }
+    // What is to be signed by an authority that is not written yet waits until it is.
+    let grounds =
+        Grounds { accepted, settings, certificates: &certificates, revoked: &revoked, status, now, mint };
+    let renewals = if is_moved { Vec::new() } else { renewals::renewals(&grounds, &observed.renewals) };
     let mut wanted = certificates.wanted(&maker)?;
     if let Some(published) = &snapshot {
         wanted.push(Wanted::Object(Kind::ConfigMap, config::config_map(&maker, published)?));
@@ -113,7 +122,7 @@ pub fn plan(
         pods || certificates.in_doubt(slot)
     });
     let unresolved = config::unresolved(accepted);
-    Ok(Plan { steps, snapshot, certificates, revocations, unresolved })
+    Ok(Plan { steps, snapshot, certificates, revocations, renewals, unresolved })
 }
 
 /// Which authority signs, or why there is none; it may have been asked to go a step further.

@@ -12,6 +12,7 @@ use portcullis_pki::LeafFacts;
 
 use super::apply::Applied;
 use super::observe::Observed;
+use super::plan::renewals::renewed;
 use super::plan::revocations::is_still_valid;
 use super::plan::rotation;
 use super::validate::{Accepted, Rejected};
@@ -178,7 +179,7 @@ fn carried_out(
         },
         ca: authority(previous, observed, accepted, applied, now),
         server_certificate: server(previous, accepted, applied),
-        clients: clients(previous, applied, now),
+        clients: clients(previous, accepted, applied, now),
         revocations: revocations(applied, &replicas, now),
         tunnels: tunnels(observed, accepted, &replicas),
         ..GatewayStatus::default()
@@ -261,19 +262,42 @@ fn server(previous: &GatewayStatus, accepted: &Accepted, applied: &Applied) -> O
     }
 }
 
-fn clients(previous: &GatewayStatus, applied: &Applied, now: Timestamp) -> Vec<ClientStatus> {
-    let planned = applied.plan.certificates.clients.iter();
-    let clients = planned.filter_map(|(name, secret, facts)| {
+fn clients(
+    previous: &GatewayStatus,
+    accepted: &Accepted,
+    applied: &Applied,
+    now: Timestamp,
+) -> Vec<ClientStatus> {
+    let planned = &applied.plan.certificates.clients;
+    let clients = accepted.clients.iter().filter_map(|caller| {
+        let name = &caller.client.name;
         let before = previous.clients.iter().find(|client| client.name == *name);
-        if !is_written(applied, secret.clone()) {
-            return before.cloned();
-        }
-        let certificate = certificate(facts);
-        let superseded = before.map(|before| superseded(before, &certificate, applied, now));
-        let (name, secret_name) = (name.clone(), secret.clone());
-        Some(ClientStatus { name, secret_name, certificate, superseded: superseded.unwrap_or_default() })
+        let written = planned.iter().find(|(of, ..)| of == name);
+        let written = written.filter(|(_, secret, _)| is_written(applied, secret.clone()));
+        let client = match written {
+            Some((_, secret, facts)) => {
+                let certificate = certificate(facts);
+                let superseded = before.map(|before| superseded(before, &certificate, applied, now));
+                ClientStatus {
+                    name: name.clone(),
+                    secret_name: secret.clone(),
+                    certificate,
+                    superseded: superseded.unwrap_or_default(),
+                    ..ClientStatus::default()
+                }
+            }
+            // What was handed out before opens the Gateway all the same.
+            None => before?.clone(),
+        };
+        let mut renewed = renewed(before, name, &applied.plan.renewals, now);
+        renewed.retain(|it| is_not_revoked(applied, it));
+        Some(ClientStatus { renewed, ..client })
     });
     clients.collect()
+}
+
+fn is_not_revoked(applied: &Applied, certificate: &CertificateStatus) -> bool {
+    applied.plan.revocations.iter().all(|revoked| revoked.serial != certificate.serial)
 }
 
 /// Earlier certificates of a client that still open the Gateway.
@@ -285,9 +309,7 @@ fn superseded(
 ) -> Vec<CertificateStatus> {
     let earlier = std::iter::once(&before.certificate).chain(&before.superseded);
     let opens = |it: &&CertificateStatus| {
-        it.serial != current.serial
-            && is_still_valid(&it.not_after, now)
-            && applied.plan.revocations.iter().all(|revoked| revoked.serial != it.serial)
+        it.serial != current.serial && is_still_valid(&it.not_after, now) && is_not_revoked(applied, it)
     };
     earlier.filter(opens).cloned().collect()
 }
@@ -307,7 +329,8 @@ fn is_written(applied: &Applied, secret: String) -> bool {
     !applied.unwritten.contains(&(Kind::Secret, secret))
 }
 
-fn certificate(facts: &LeafFacts) -> CertificateStatus {
+/// A certificate as a status names it.
+pub fn certificate(facts: &LeafFacts) -> CertificateStatus {
     CertificateStatus {
         serial: facts.serial.clone(),
         fingerprint: facts.fingerprint.clone(),

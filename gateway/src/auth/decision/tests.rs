@@ -23,7 +23,7 @@ fn token(user: &str, roles: &[&str], scopes: Option<&[&str]>) -> Shown {
         issuer: "https://idp.example.com".to_owned(),
         expires_at: 180,
         issued_at: Some(100),
-        grant: Grant { roles: texts(roles), scopes: scopes.map(texts), connector: false },
+        grant: Grant { roles: texts(roles), scopes: scopes.map(texts), kind: Kind::Token },
     }))
 }
 
@@ -246,7 +246,8 @@ struct Case {
 
 const CLIENTS: [&str; 3] = ["ci", "boss", "held"];
 const ROLES: [&str; 3] = ["admin", "user", "buyer"];
-const SCOPES: [&str; 4] = ["sandbox:read", "sandbox:write", "credential:read", "portcullis:all"];
+const SCOPES: [&str; 5] =
+    ["sandbox:read", "sandbox:write", "credential:read", "identity:renew", "portcullis:all"];
 
 fn clients(config: &mut Config) {
     let client =
@@ -324,7 +325,7 @@ proptest! {
     }
 
     #[test]
-    fn taking_a_role_or_a_scope_away_never_widens_rights(case in case(), lost in 0..7_usize) {
+    fn taking_a_role_or_a_scope_away_never_widens_rights(case in case(), lost in 0..8_usize) {
         let mut config = config_with(|it| it.mode = Mode::Edge);
         clients(&mut config);
         let lost = ROLES.iter().chain(&SCOPES).nth(lost).copied().unwrap_or_default();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
-use portcullis_api::{CertificateStatus, GatewayStatus, RevocationStatus};
+use portcullis_api::{CertificateStatus, ClientStatus, GatewayStatus, RevocationStatus};
 use time::OffsetDateTime;
 
 use crate::gateway::observe::Observed;
@@ -73,13 +73,13 @@ pub fn serials(revocations: &[RevocationStatus]) -> BTreeSet<String> {
     revocations.iter().map(|it| it.serial.clone()).collect()
 }
 
-/// Certificates of a client that a status knows of: the one in its bundle, and those before it.
+/// Certificates of a client that a status knows of: the one in its bundle, those before it, and those that it renewed.
 fn issued<'a>(
     status: Option<&'a GatewayStatus>,
     client: &str,
 ) -> impl Iterator<Item = &'a CertificateStatus> + use<'a> {
     let found = status.and_then(|status| status.clients.iter().find(|it| it.name == *client));
-    found.into_iter().flat_map(|it| std::iter::once(&it.certificate).chain(&it.superseded))
+    found.into_iter().flat_map(ClientStatus::certificates)
 }
 
 /// Whether a certificate that ends then may still be believed somewhere. A time that cannot be read is one.

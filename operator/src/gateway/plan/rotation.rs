@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use portcullis_api::{GatewayStatus, RotationPhase};
+use portcullis_api::{ClientStatus, GatewayStatus, RotationPhase};
 use portcullis_pki::{Authority, AuthorityFacts, AuthorityProfile, Mint, NameConstraints, issue_authority};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -380,7 +380,7 @@ fn last_end(
         status.is_some_and(|status| status.revocations.iter().any(|revoked| revoked.serial == *serial))
     };
     let known = status.into_iter().flat_map(|status| &status.clients);
-    let known = known.flat_map(|client| std::iter::once(&client.certificate).chain(&client.superseded));
+    let known = known.flat_map(ClientStatus::certificates);
     let known = known.filter(|it| !revoked(&it.serial));
     let known = known.filter_map(|it| OffsetDateTime::parse(&it.not_after, &Rfc3339).ok());
     let children = observed.children.values().chain(observed.connectors.values());

@@ -62,7 +62,11 @@ pub(super) fn control(accepted: &Accepted, settings: &Settings) -> LeafProfile {
     }
 }
 
-pub(super) fn client(accepted: &Accepted, settings: &Settings, caller: &Caller) -> LeafProfile {
+pub(in crate::gateway::plan) fn client(
+    accepted: &Accepted,
+    settings: &Settings,
+    caller: &Caller,
+) -> LeafProfile {
     LeafProfile {
         common_name: caller.client.name.clone(),
         usage: Usage::Client,

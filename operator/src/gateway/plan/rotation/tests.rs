@@ -14,6 +14,7 @@ use crate::children::Step as Write;
 use crate::control::Session;
 use crate::gateway::apply::Applied;
 use crate::gateway::golden::{NOW, settings, stored, surroundings};
+use crate::gateway::plan::renewals::tests::asked;
 use crate::gateway::plan::{Plan, plan};
 use crate::gateway::status::{Outcome, status};
 use crate::gateway::validate::validate;
@@ -344,6 +345,33 @@ fn a_rotation_goes_through_its_phases_once_for_each_id_and_ends_with_the_new_gen
     for holder in site.clients.values() {
         assert_eq!(holder.believes, BTreeSet::from([holder.signed_by.clone()]));
     }
+}
+
+#[test]
+fn the_old_generation_stays_for_what_it_has_signed_last_for_a_client_that_renewed() {
+    let mut site = Site::new();
+    let alice = |site: &Site| site.gateway.status.as_ref().unwrap().clients[0].clone();
+    let shown = alice(&site).certificate;
+    site.annotate("portcullis.dev/rotate", "one");
+    site.observed.renewals = vec![asked("alice", &shown)];
+    site.visit();
+    assert!(alice(&site).renewed.is_empty(), "the authority's step is not known to be written yet");
+    site.visit();
+    assert_eq!((alice(&site).renewed.len(), site.ca().phase), (1, Publishing));
+    site.observed.renewals.clear();
+    site.now += Duration::hours(20);
+    site.observed.renewals = vec![asked("alice", &shown)];
+    site.visit();
+    site.observed.renewals.clear();
+    let last = alice(&site).renewed.last().unwrap().not_after.clone();
+    assert_eq!(last, moment::text(NOW + Duration::hours(20) + Duration::days(30)));
+    site.settle();
+    assert_eq!(site.phases, [Publishing, Issuing, Retiring, Stable]);
+    assert!(
+        moment::text(site.now) >= last,
+        "it went at {}, and {last} is when the last of its ends",
+        site.now
+    );
 }
 
 #[test]
