@@ -179,6 +179,8 @@ explained! {
         AuthorityReplaced,
         /// `Warning`: the authority that was brought along has less than a third of its life left.
         AuthorityEnds,
+        /// `Warning`: the Secret of `spec.tunnels.certificateRef` is not there, cannot be used, or has ended.
+        PublicCertificateUnusable,
         /// `Accepted` of a Tunnel: there is no such Gateway.
         GatewayNotFound,
         /// `Accepted` of a Tunnel: the Gateway takes no Tunnels, or none of this namespace.

@@ -8,7 +8,7 @@ pub mod crd;
 pub mod gateway;
 pub mod tunnel;
 
-pub use gateway::access::{Access, AccessMode};
+pub use gateway::access::{Access, AccessMode, CipherPolicy, TlsPolicy, TlsVersion};
 pub use gateway::backend::{Backend, BackendMatch, BackendProtocol, ServiceTarget, SidecarTarget, Timeouts};
 pub use gateway::client::Client;
 pub use gateway::client_authority::{ClientAuthority, ForeignIdentity};

@@ -43,6 +43,9 @@ pub struct Snapshot {
     /// Whether those proxies begin each connection with a PROXY protocol header, v1 or v2.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxy_protocol: bool,
+    /// What TLS must be at least.
+    #[serde(default, skip_serializing_if = "TlsPolicy::is_default")]
+    pub tls: TlsPolicy,
     /// The identity-aware edge in front, in mode `Edge`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge: Option<Edge>,
@@ -78,6 +81,25 @@ impl Mode {
             Self::Edge => "Edge",
             Self::Plaintext => "Plaintext",
         }
+    }
+}
+
+/// What TLS must be at least, on every name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsPolicy {
+    /// Version 1.3 alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_1_3: bool,
+    /// Ciphers with keys of 256 bits alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict_ciphers: bool,
+}
+
+impl TlsPolicy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -599,6 +621,7 @@ mod tests {
             mode: Mode::Edge,
             trusted_proxies: vec!["10.0.0.0/8".into()],
             proxy_protocol: true,
+            tls: TlsPolicy { only_1_3: true, strict_ciphers: true },
             edge: Some(Edge {
                 issuer: issuer(),
                 header_name: "cf-access-jwt-assertion".into(),

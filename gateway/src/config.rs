@@ -7,7 +7,9 @@ use std::sync::Arc;
 use http::HeaderName;
 use ipnet::IpNet;
 use portcullis_contract::pattern::UriPattern;
-use portcullis_contract::snapshot::{self, Backend, Client, DriverKind, GatewayName, Mode, Snapshot, Target};
+use portcullis_contract::snapshot::{
+    self, Backend, Client, DriverKind, GatewayName, Mode, Snapshot, Target, TlsPolicy,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tracing::level_filters::LevelFilter;
@@ -44,6 +46,8 @@ pub(crate) struct Config {
     /// Whose forwarding headers count.
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) proxy_protocol: bool,
+    /// What TLS must be at least.
+    pub(crate) tls: TlsPolicy,
     pub(crate) edge: Option<Edge>,
     pub(crate) oidc: Option<Oidc>,
     pub(crate) drivers: Vec<Arc<Driver>>,
@@ -153,6 +157,7 @@ impl Config {
             mode: snapshot.mode,
             trusted_proxies: proxies(&snapshot.trusted_proxies)?,
             proxy_protocol: snapshot.proxy_protocol,
+            tls: snapshot.tls,
             edge: edge(snapshot.mode, snapshot.edge, previous, outside)?,
             oidc: oidc(snapshot.oidc, previous, outside)?,
             drivers: drivers(&snapshot.drivers, previous, outside)?,
@@ -391,6 +396,7 @@ pub(crate) mod tests {
             mode: Mode::MutualTls,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            tls: TlsPolicy::default(),
             edge: None,
             oidc: None,
             drivers: Vec::new(),

@@ -16,6 +16,7 @@ mod guard;
 mod handshake;
 mod io;
 mod origin;
+mod policy;
 mod ports;
 mod proxy;
 mod revoked;

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use rustls::NamedGroup;
 
 use portcullis_contract::control::Probe;
 
@@ -64,6 +65,24 @@ label! {
         NotTls => "not_tls",
         Timeout => "timeout",
         Other => "other",
+    }
+}
+
+label! {
+    /// How the keys of a TLS connection were agreed on.
+    enum KeyExchange {
+        Hybrid => "hybrid",
+        Classic => "classic",
+    }
+}
+
+impl KeyExchange {
+    /// Of a group: a hybrid one holds against quantum computers too.
+    pub(crate) fn of(group: NamedGroup) -> Self {
+        match group {
+            NamedGroup::X25519MLKEM768 | NamedGroup::secp256r1MLKEM768 => Self::Hybrid,
+            _ => Self::Classic,
+        }
     }
 }
 
@@ -169,6 +188,11 @@ const STATUSES: [StatusClass; 5] = [
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExchangeLabels {
+    kind: KeyExchange,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct HandshakeLabels {
     result: HandshakeResult,
 }
@@ -225,6 +249,7 @@ fn begin<L: Clone + Eq + Hash>(family: &Family<L, Counter>, all: impl Iterator<I
 pub(crate) struct Metrics {
     registry: Registry,
     handshakes: Family<HandshakeLabels, Counter>,
+    exchanges: Family<ExchangeLabels, Counter>,
     denials: Family<DenialLabels, Counter>,
     passed: Family<PassedLabels, Counter>,
     passed_bytes: Family<WayLabels, Counter>,
@@ -264,6 +289,13 @@ impl Metrics {
         let (probes, certificates) = (Family::<ProbeLabels, Counter>::default(), Family::default());
         let probe_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         begin(&handshakes, HandshakeResult::ALL.iter().map(|&result| HandshakeLabels { result }));
+        let exchanges = Family::<ExchangeLabels, Counter>::default();
+        begin(&exchanges, KeyExchange::ALL.iter().map(|&kind| ExchangeLabels { kind }));
+        registry.register(
+            "key_exchanges",
+            "TLS handshakes by how keys were agreed on: hybrid ones hold against quantum computers too",
+            exchanges.clone(),
+        );
         begin(&denials, DenialReason::all().map(|reason| DenialLabels { reason }));
         begin(&passed, Passed::ALL.iter().map(|&result| PassedLabels { result }));
         begin(&passed_bytes, Way::ALL.iter().map(|&direction| WayLabels { direction }));
@@ -312,6 +344,7 @@ impl Metrics {
             }),
             durations: ROUTES.map(|route| durations.get_or_create(&RouteLabels { route }).clone()),
             handshakes,
+            exchanges,
             denials,
             snapshot,
             passed,
@@ -380,6 +413,11 @@ impl Metrics {
     /// Counts bytes that are passed on as they come.
     pub(crate) fn passed_bytes(&self, direction: Way) -> Counter {
         self.passed_bytes.get_or_create(&WayLabels { direction }).clone()
+    }
+
+    /// Counts how keys were agreed on.
+    pub(crate) fn key_exchange(&self, kind: KeyExchange) {
+        self.exchanges.get_or_create(&ExchangeLabels { kind }).inc();
     }
 
     pub(crate) fn denial(&self, reason: DenialReason) {

@@ -96,6 +96,18 @@ async fn a_client_certificate_opens_the_door_and_who_has_none_is_told_what_to_do
 }
 
 #[tokio::test]
+async fn keys_with_the_command_line_are_agreed_on_in_the_way_that_holds_against_quantum_computers() {
+    let (plan, _echo) = plan().await;
+    let door = plan.start().await;
+    let gateway = gateway(&door, "https", store::Mode::MutualTLS);
+    let own = access(bundle(&door), Arc::new(Anonymous));
+    assert!(user(&gateway, &own).await.is_ok());
+    let exchanges = |kind: &str| format!("portcullis_gateway_key_exchanges_total{{kind=\"{kind}\"}}");
+    door.counted(&exchanges("hybrid"), 1.0).await;
+    assert!(door.metric(&exchanges("classic")).await < 1.0);
+}
+
+#[tokio::test]
 async fn an_unknown_server_is_not_believed_and_the_insecure_flag_skips_that_and_nothing_else() {
     let (plan, _echo) = plan().await;
     let door = plan.start().await;

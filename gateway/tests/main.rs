@@ -20,6 +20,7 @@ mod matrix;
 mod own_services;
 mod passing;
 mod plaintext;
+mod policy;
 mod revocation;
 mod simulation;
 mod streams;

@@ -81,6 +81,15 @@ pub struct Found<'a> {
     pub settled: &'a BTreeMap<Slot, (Digest, Digest)>,
 }
 
+impl Found<'_> {
+    /// Whether a child is there, and as applying `object` would make it.
+    pub fn holds(&self, kind: Kind, object: &Value) -> bool {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let child = self.children.get(&(kind, name));
+        child.is_some_and(|child| is_settled(child, object, self.settled))
+    }
+}
+
 /// From what there is to what is wanted. What is neither wanted nor to `stay` goes.
 pub fn steps(found: Found<'_>, wanted: Vec<Wanted>, stays: impl Fn(&Slot) -> bool) -> Vec<Step> {
     let mut kept = BTreeSet::new();

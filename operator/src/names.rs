@@ -49,6 +49,11 @@ pub fn config_map(gateway: &str) -> String {
     format!("{gateway}-config")
 }
 
+/// ConfigMap with the roots that the Gateway is believed by.
+pub fn trust_config_map(gateway: &str) -> String {
+    format!("{gateway}-trust")
+}
+
 /// Service without an address, behind which the replicas find each other.
 pub fn peer_service(gateway: &str) -> String {
     format!("{gateway}-peers")

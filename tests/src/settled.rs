@@ -31,6 +31,9 @@ pub async fn settled(client: &Client, namespace: &str, gateway: &str) -> BTreeMa
                     *value = json!("…");
                 }
             }
+            Kind::ConfigMap if fields["data"].get("snapshot.json").is_none() => {
+                fields["data"] = json!("…");
+            }
             Kind::ConfigMap => {
                 let mut snapshot: Value =
                     serde_json::from_str(fields["data"]["snapshot.json"].as_str().unwrap()).unwrap();

@@ -94,6 +94,9 @@ async fn whoever_has_the_operator_run_or_read_something_must_be_allowed_to_do_so
         gateway(&json!({ "tunnels": { "domain": "t.example.com", "certificateRef": { "name": "public" } } }));
     let said = refused(&watched, &served).await.unwrap_or_default();
     assert!(said.contains("has the Secret public served: name one that you may read"), "{said}");
+    let signed = gateway(&json!({ "pki": { "ca": { "secretRef": { "name": "company" } } } }));
+    let said = refused(&watched, &signed).await.unwrap_or_default();
+    assert!(said.contains("has the authority in Secret company sign: name one that you may read"), "{said}");
     let forged = tunnel("web", &json!({ "portcullis.dev/created-by": "bob" }), &json!({}));
     let said = refused(&watched, &forged).await.unwrap_or_default();
     assert!(said.contains("says whose a Tunnel is: leave it as it is"), "{said}");

@@ -20,7 +20,9 @@ use super::edge::Edge;
     validation = Rule::new("!self.proxyProtocol || (has(self.trustedProxies) && self.trustedProxies.size() > 0)")
         .message("proxyProtocol needs trustedProxies: the networks of the proxies that send the header, such as 10.0.0.0/8"),
     validation = Rule::new("self.mode != 'Plaintext' || !has(self.clientAuthorities) || self.clientAuthorities.size() == 0")
-        .message("clientAuthorities are for TLS: in mode Plaintext nobody shows a certificate; leave them out, or write mode: MutualTLS")
+        .message("clientAuthorities are for TLS: in mode Plaintext nobody shows a certificate; leave them out, or write mode: MutualTLS"),
+    validation = Rule::new("self.mode != 'Plaintext' || !has(self.tls)")
+        .message("tls is for modes with TLS: in mode Plaintext the proxy in front ends it; leave tls out, and set the proxy")
 )]
 pub struct Access {
     /// `MutualTLS`: with a client certificate that this Gateway's authority signed. `Edge`: through an identity-aware
@@ -46,6 +48,47 @@ pub struct Access {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub client_authorities: Vec<ClientAuthority>,
+
+    /// What TLS must be at least; without it, TLS 1.2 or 1.3 with every cipher that is held to be safe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsPolicy>,
+}
+
+/// What TLS must be at least, on every name of the Gateway. Where both sides have it, keys are agreed on by X25519MLKEM768,
+/// which holds against whoever records now and has a quantum computer later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsPolicy {
+    /// The oldest version that is spoken.
+    #[serde(default)]
+    pub min_version: TlsVersion,
+
+    /// Which ciphers are taken. `Default`: AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305, in TLS 1.2 with ECDHE alone.
+    /// `Strict`: of those, the ones with keys of 256 bits.
+    #[serde(default)]
+    pub cipher_policy: CipherPolicy,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// Which ciphers are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CipherPolicy {
+    /// Every one that is held to be safe.
+    #[default]
+    Default,
+    /// Those with keys of 256 bits.
+    Strict,
 }
 
 /// How callers come in.

@@ -22,6 +22,11 @@ pub struct Pki {
     /// The certificate that the Gateway shows to callers.
     #[serde(default)]
     pub server: ServerCertificate,
+
+    /// Whether the roots that this Gateway is believed by are in a ConfigMap `<gateway>-trust` too (ca.crt), for programs that
+    /// are no clients and have no bundle. It follows every rotation.
+    #[serde(default)]
+    pub publish_trust: bool,
 }
 
 /// The kind of a key.

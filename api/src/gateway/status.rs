@@ -34,6 +34,9 @@ pub struct GatewayStatus {
     /// The certificate that callers are shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_certificate: Option<CertificateStatus>,
+    /// The certificate of spec.tunnels.certificateRef, which visitors of public names are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_certificate: Option<CertificateStatus>,
     /// The clients' bundles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]

@@ -121,6 +121,7 @@ fn snapshot(authority: &Authority, server: &Leaf, backend: u16) -> Snapshot {
         revoked: Vec::new(),
         retired: Vec::new(),
         client_authorities: Vec::new(),
+        tls: portcullis_contract::snapshot::TlsPolicy::default(),
         log_level: "warn".to_owned(),
         trust: vec![authority.certificate_pem.clone()],
         server_fingerprint: server.facts.fingerprint.clone(),

@@ -135,6 +135,9 @@ async fn admit(stream: TcpStream, peer: SocketAddr, now: &Served, shared: &Arc<S
     match kind {
         Kind::Asks(asking) => {
             shared.metrics.handshake(HandshakeResult::Ok);
+            if let Some(exchange) = asking.exchange {
+                shared.metrics.key_exchange(exchange);
+            }
             let chain = now.trust.attributed(asking.chain, shared.clock.now());
             let came = Came { chain, peer, mode: now.mode, door: asking.door };
             let connection = Connection::new(came, Arc::clone(shared));

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_contract::hostname::Hostname;
-use portcullis_contract::snapshot::Mode;
+use portcullis_contract::snapshot::{Mode, TlsPolicy};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::connection::Door;
+use super::policy;
 use super::trust::Trust;
 use crate::auth::fingerprint;
 use crate::config::Config;
@@ -106,6 +107,7 @@ struct Parts {
     trust: Option<Arc<Trust>>,
     /// Below which names are public.
     domain: Option<Hostname>,
+    policy: TlsPolicy,
     /// Shown on public names; without it, the server's own.
     public_pair: Option<Arc<KeyPair>>,
 }
@@ -145,14 +147,15 @@ impl Certificates {
         let domain = config.tunnels.as_ref().map(|tunnels| tunnels.domain());
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = parts.trust.as_ref().filter(|trust| trust.is_of(config));
-        if kept.is_some() && parts.domain.as_ref() == domain {
+        if kept.is_some() && parts.domain.as_ref() == domain && parts.policy == config.tls {
             return Ok(());
         }
         let trust = match kept {
             Some(trust) => Arc::clone(trust),
             None => Arc::new(Trust::new(config)?),
         };
-        let next = Parts { trust: Some(trust), domain: domain.cloned(), ..parts.clone() };
+        let (domain, policy) = (domain.cloned(), config.tls);
+        let next = Parts { trust: Some(trust), domain, policy, ..parts.clone() };
         self.publish(next, &mut parts)
     }
 
@@ -192,11 +195,11 @@ impl Certificates {
 
 /// What the server name of a handshake picks from.
 fn tls(pair: &KeyPair, trust: &Trust, parts: &Parts) -> Result<Tls, rustls::Error> {
-    let mut own = server_config(pair, trust.verifier())?;
+    let mut own = server_config(pair, trust.verifier(), parts.policy)?;
     let Some(domain) = &parts.domain else { return Ok(Tls { own: Arc::new(own), public: None }) };
     own.alpn_protocols.push(portcullis_protocol::ALPN.to_vec());
     let public_pair = parts.public_pair.as_deref().unwrap_or(pair);
-    let config = Arc::new(server_config(public_pair, WebPkiClientVerifier::no_client_auth())?);
+    let config = Arc::new(server_config(public_pair, WebPkiClientVerifier::no_client_auth(), parts.policy)?);
     Ok(Tls { own: Arc::new(own), public: Some(Public { domain: domain.clone(), config }) })
 }
 
@@ -215,9 +218,10 @@ impl Tls {
 fn server_config(
     pair: &KeyPair,
     verifier: Arc<dyn ClientCertVerifier>,
+    policy: TlsPolicy,
 ) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+    let mut config = ServerConfig::builder_with_provider(policy::provider(policy))
+        .with_protocol_versions(&policy::versions(policy))?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&pair.certified))));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -18,7 +18,7 @@ use super::connection::Door;
 use super::proxy;
 use super::transport::{Sniffed, Transport};
 use crate::auth::Chain;
-use crate::metrics::HandshakeResult;
+use crate::metrics::{HandshakeResult, KeyExchange};
 use crate::tunnel::{Tunnel, Tunnels};
 
 /// What a handshake's first message is likely to fit into.
@@ -63,6 +63,8 @@ pub(super) struct Asking {
     pub(super) transport: Transport,
     pub(super) spoken: Spoken,
     pub(super) door: Door,
+    /// How the keys were agreed on; None: without TLS, or by a session that was resumed.
+    pub(super) exchange: Option<KeyExchange>,
     /// What the caller has shown.
     pub(super) chain: Chain,
 }
@@ -134,6 +136,7 @@ async fn plain(stream: TcpStream) -> Result<Kind, Failure> {
         transport: Transport::Plain(stream),
         spoken: if is_h2 { Spoken::Http2 } else { Spoken::Http1 },
         door: Door::Any,
+        exchange: None,
         chain: Chain::default(),
     })))
 }
@@ -167,7 +170,9 @@ async fn shake_tls(mut stream: TcpStream, tls: &Tls, tunnels: Option<&Tunnels>) 
     let stream: TlsStream<TcpStream> = accepted.into_fallible().await.map_err(failed)?;
     let (_, tls) = stream.get_ref();
     let (chain, spoken) = (Chain::read(tls.peer_certificates()), Spoken::of_alpn(tls.alpn_protocol()));
-    Ok(Kind::Asks(Box::new(Asking { transport: Transport::Tls(Box::new(stream)), spoken, door, chain })))
+    let exchange = tls.negotiated_key_exchange_group().map(|group| KeyExchange::of(group.name()));
+    let transport = Transport::Tls(Box::new(stream));
+    Ok(Kind::Asks(Box::new(Asking { transport, spoken, door, exchange, chain })))
 }
 
 /// Reads the first message of a handshake: who is asked for is looked at before it is answered.

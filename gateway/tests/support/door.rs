@@ -92,6 +92,7 @@ impl Plan {
             revoked: Vec::new(),
             retired: Vec::new(),
             client_authorities: Vec::new(),
+            tls: portcullis_contract::snapshot::TlsPolicy::default(),
             log_level: "debug".to_owned(),
             trust: vec![client_ca.certificate_pem.clone()],
             server_fingerprint: server.facts.fingerprint.clone(),

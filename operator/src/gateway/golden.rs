@@ -70,6 +70,9 @@ struct Case {
     /// Keys under which ConfigMaps of that name have the roots of another company.
     #[serde(default)]
     roots: BTreeMap<String, String>,
+    /// The Secret with the certificate for public names, and the name in it.
+    #[serde(default)]
+    public: BTreeMap<String, String>,
     /// Tunnels that name it.
     #[serde(default)]
     tunnels: Vec<Tunnel>,
@@ -106,6 +109,10 @@ fn run(case: Case) -> Value {
     let roots =
         |(name, key): (&String, &String)| ((Purpose::Roots, name.clone()), Arc::new(others.roots(key)));
     observed.referred.extend(case.roots.iter().map(roots));
+    let public = |(secret, name): (&String, &String)| {
+        ((Purpose::Certificate, secret.clone()), Arc::new(others.public(name)))
+    };
+    observed.referred.extend(case.public.iter().map(public));
     let holds = |gateway: &Gateway, what: Option<&String>| {
         let named = gateway.spec.pki.ca.secret_ref.as_ref()?;
         let referred = match what?.as_str() {

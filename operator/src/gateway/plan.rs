@@ -85,9 +85,17 @@ pub fn plan(
     let signer = moved(accepted, observed, settings, status, now, mint)?;
     let mut is_moved = !matches!(signer, Signer::Kept(_));
     let (mut certificates, mut snapshot) = planned(signer)?;
+    let found = Found { uid: &accepted.uid, children: &observed.children, settled: &observed.settled };
+    let trust = |certificates: &Certificates| -> Result<_, Error> {
+        let roots = certificates.roots.as_ref().filter(|_| accepted.publish_trust);
+        roots.map(|roots| config::trust(&maker, roots)).transpose()
+    };
     // One step at a time: what the next one needs is proved by what this one has written.
     if let (Some(roots), false) = (&certificates.roots, is_moved) {
         let waits_for = rotation::waits_for(accepted, observed, &certificates, snapshot.as_ref());
+        let published = trust(&certificates)?.is_none_or(|trust| found.holds(Kind::ConfigMap, &trust));
+        let untold = || format!("ConfigMap {} is to be written", names::trust_config_map(maker.name()));
+        let waits_for = waits_for.or_else(|| (!published).then(untold));
         let next = rotation::proved(accepted, observed, status, roots, waits_for.as_deref(), now);
         if let Some((next, why)) = next {
             is_moved = true;
@@ -105,6 +113,7 @@ pub fn plan(
     if let Some(published) = &snapshot {
         wanted.push(Wanted::Object(Kind::ConfigMap, config::config_map(&maker, published)?));
     }
+    wanted.extend(trust(&certificates)?.map(|trust| Wanted::Object(Kind::ConfigMap, trust)));
     wanted.push(Wanted::Object(Kind::Service, service::service(&maker, accepted)?));
     if accepted.tunnels.is_some() {
         wanted.push(Wanted::Object(Kind::Service, service::peers(&maker)?));
@@ -116,7 +125,6 @@ pub fn plan(
         let deployment = deployment::deployment(&maker, accepted, pods, settings)?;
         wanted.push(Wanted::Object(Kind::Deployment, deployment));
     }
-    let found = Found { uid: &accepted.uid, children: &observed.children, settled: &observed.settled };
     let steps = steps(found, wanted, |slot| {
         let pods = accepted.pods.is_err() && *slot == (Kind::Deployment, accepted.key.name.clone());
         pods || certificates.in_doubt(slot)

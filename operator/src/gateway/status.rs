@@ -15,7 +15,7 @@ use super::observe::Observed;
 use super::plan::renewals::renewed;
 use super::plan::revocations::is_still_valid;
 use super::plan::rotation;
-use super::validate::{Accepted, Rejected};
+use super::validate::{Accepted, Rejected, Tunnels};
 use crate::moment;
 use crate::names;
 use crate::world::Kind;
@@ -179,6 +179,7 @@ fn carried_out(
         },
         ca: authority(previous, observed, accepted, applied, now),
         server_certificate: server(previous, accepted, applied),
+        public_certificate: accepted.tunnels.as_ref().and_then(Tunnels::public).map(certificate),
         clients: clients(previous, accepted, applied, now),
         revocations: revocations(applied, &replicas, now),
         tunnels: tunnels(observed, accepted, &replicas),
@@ -193,7 +194,7 @@ fn carried_out(
     let discovered_before = was_well(ConditionType::OidcDiscovered);
     verdicts.extend(surroundings::discovered(accepted, &replicas, discovered_before));
     verdicts.extend(surroundings::degraded(accepted, &replicas, was_well(ConditionType::Degraded)));
-    verdicts.extend(warning::warning(accepted, &applied.plan.certificates));
+    verdicts.extend(warning::warning(accepted, &applied.plan.certificates, now));
     let held = was(previous, generation, ConditionType::Ready);
     let ready = ready(accepted, observed, &verdicts, &replicas, held);
     verdicts.push(ready);
@@ -224,9 +225,10 @@ fn authority(
     let planned = planned.filter(|_| is_written(applied, names::authority_secret(&accepted.key.name)));
     let Some(roots) = planned else { return previous.ca.clone() };
     let moves = roots.course.phase != RotationPhase::Stable;
-    let unwritten = applied.unwritten.iter().find(|(kind, _)| *kind == Kind::Secret);
+    let trust = (Kind::ConfigMap, names::trust_config_map(&accepted.key.name));
+    let unwritten = applied.unwritten.iter().find(|slot| slot.0 == Kind::Secret || **slot == trust);
     let waiting_for = unwritten
-        .map(|(_, name)| format!("Secret {name} could not be written"))
+        .map(|(kind, name)| format!("{} {name} could not be written", kind.as_str()))
         .or_else(|| rotation::stands_in_the_way(accepted, observed, roots, applied.plan.snapshot.as_ref()));
     let waiting_for = waiting_for.filter(|_| moves);
     let before = previous.ca.as_ref().filter(|before| before.waiting_for == waiting_for);

@@ -41,6 +41,8 @@ pub struct Accepted {
     pub server: Server,
     /// Where its authority comes from.
     pub authority: Source,
+    /// Whether its roots are in a ConfigMap too.
+    pub publish_trust: bool,
     /// How long its authority lives, and what is asked of it.
     pub rotation: Rotation,
     /// How callers come in, and whose tokens are believed.
@@ -138,6 +140,7 @@ pub fn validate(gateway: &Gateway, observed: &Observed, settings: &Settings) -> 
         uid: gateway.uid().unwrap_or_default(),
         server: server(gateway)?,
         authority: authority::source(gateway, observed),
+        publish_trust: spec.pki.publish_trust,
         rotation: rotation(gateway)?,
         access: access::access(spec)?,
         clients: spec.clients.iter().map(caller).collect::<Result<_, _>>()?,

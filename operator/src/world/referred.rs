@@ -7,7 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use portcullis_api::Gateway;
 use portcullis_contract::files;
-use portcullis_pki::{Authority, Unusable, read_brought};
+use portcullis_pki::{Authority, LeafFacts, Unusable, read_brought, read_leaf};
 
 use super::Key;
 use super::child::text;
@@ -28,6 +28,8 @@ pub struct Reference {
 pub enum Purpose {
     /// `spec.pki.ca.secretRef`: a Secret with an authority.
     Authority,
+    /// `spec.tunnels.certificateRef`: a Secret with a certificate for public names.
+    Certificate,
     /// `spec.access.clientAuthorities`: a ConfigMap with roots.
     Roots,
 }
@@ -41,6 +43,8 @@ pub enum Referred {
     Forbidden(String),
     /// An authority that was brought along.
     Authority(Result<Arc<Authority>, Unusable>),
+    /// A certificate that somebody else has issued, whose key is nothing to us.
+    Certificate(Result<LeafFacts, Unusable>),
     /// What a ConfigMap holds.
     Data(BTreeMap<String, String>),
 }
@@ -63,7 +67,7 @@ impl Reference {
     /// In words, for the log.
     pub fn what(&self) -> String {
         let kind = match self.purpose {
-            Purpose::Authority => "Secret",
+            Purpose::Authority | Purpose::Certificate => "Secret",
             Purpose::Roots => "ConfigMap",
         };
         format!("{kind} {}/{}", self.namespace, self.name)
@@ -76,6 +80,12 @@ impl Referred {
         let [certificates, roots, key] =
             [files::SERVER_CERTIFICATE, files::SERVER_CA, files::SERVER_KEY].map(|key| text(secret, key));
         Self::Authority(read_brought(0, &certificates, &roots, &key).map(Arc::new))
+    }
+
+    /// Reads a certificate with its key.
+    pub fn certificate(secret: &Secret) -> Self {
+        let [certificate, key] = [files::SERVER_CERTIFICATE, files::SERVER_KEY].map(|key| text(secret, key));
+        Self::Certificate(read_leaf(&certificate, &key))
     }
 
     /// Reads a ConfigMap.
@@ -92,7 +102,9 @@ pub fn references(gateway: &Gateway) -> Vec<Reference> {
     let authority = gateway.spec.pki.ca.secret_ref.iter().map(|it| named(&it.name, Purpose::Authority));
     let others = gateway.spec.access.client_authorities.iter();
     let others = others.map(|it| named(&it.ca_bundle_ref.name, Purpose::Roots));
-    authority.chain(others).collect()
+    let public = gateway.spec.tunnels.iter().filter_map(|tunnels| tunnels.certificate_ref.as_ref());
+    let public = public.map(|it| named(&it.name, Purpose::Certificate));
+    authority.chain(others).chain(public).collect()
 }
 
 impl Book {

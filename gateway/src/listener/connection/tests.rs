@@ -26,6 +26,7 @@ fn apply(shared: &Shared, clients: &[&str]) {
         revoked: Vec::new(),
         retired: Vec::new(),
         client_authorities: Vec::new(),
+        tls: portcullis_contract::snapshot::TlsPolicy::default(),
         log_level: "info".to_owned(),
         trust: vec![authority.certificate_pem],
         server_fingerprint: "00".repeat(32),

@@ -63,6 +63,18 @@ impl Company {
         self.issue(number, Duration::days(30), Duration::days(1825), &[])
     }
 
+    /// A certificate for public names, and its key.
+    pub(crate) fn public(&self, name: &str) -> Referred {
+        let mut params = params(name, NOW - Duration::days(10), Duration::days(90));
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.subject_alt_names = vec![rcgen::SanType::DnsName(name.try_into().unwrap())];
+        let signer = KeyPair::from_pem(&self.key.serialize_pem()).unwrap();
+        let signer = Issuer::from_ca_cert_pem(&self.root.pem(), signer).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &signer).unwrap().pem();
+        Referred::Certificate(portcullis_pki::read_leaf(&certificate, &key.serialize_pem()))
+    }
+
     /// A ConfigMap with the root.
     pub(crate) fn roots(&self, key: &str) -> Referred {
         Referred::Data([(key.to_owned(), self.root.pem())].into())

@@ -35,7 +35,9 @@ fn shown_value(value: &Value) -> Value {
 }
 
 fn shown_secret(value: &Value) -> Value {
-    let bytes = base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap()).unwrap();
+    let text = value.as_str().unwrap();
+    // A ConfigMap has it as it is.
+    let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(text) else { return shown_text(text) };
     shown_text(&String::from_utf8(bytes).unwrap())
 }
 

@@ -13,6 +13,7 @@ use crate::children::{Error, Maker};
 use crate::gateway::validate::Accepted;
 use crate::names;
 use crate::settings::Settings;
+use crate::world::Roots;
 
 /// What the replicas should serve. None while no authority or no server certificate can be named.
 pub fn snapshot(
@@ -35,6 +36,7 @@ pub fn snapshot(
         mode: accepted.access.mode,
         trusted_proxies: accepted.access.trusted_proxies.clone(),
         proxy_protocol: accepted.access.proxy_protocol,
+        tls: accepted.access.tls,
         edge: accepted.access.edge.clone(),
         oidc: accepted.access.oidc.clone(),
         drivers: accepted.drivers.clone(),
@@ -47,6 +49,15 @@ pub fn config_map(maker: &Maker<'_>, published: &Published) -> Result<Value, Err
     maker.finish(&ConfigMap {
         metadata: maker.metadata(names::config_map(maker.name())),
         data: Some([(files::SNAPSHOT.to_owned(), published.json.clone())].into()),
+        ..ConfigMap::default()
+    })
+}
+
+/// The ConfigMap with the roots that the Gateway is believed by.
+pub fn trust(maker: &Maker<'_>, roots: &Roots) -> Result<Value, Error> {
+    maker.finish(&ConfigMap {
+        metadata: maker.metadata(names::trust_config_map(maker.name())),
+        data: Some([(files::SERVER_CA.to_owned(), roots.trust())].into()),
         ..ConfigMap::default()
     })
 }

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use k8s_openapi::jiff::Timestamp;
-use portcullis_api::{AccessMode, CaBundleRef, GatewaySpec, Roles};
+use portcullis_api::{AccessMode, CaBundleRef, CipherPolicy, GatewaySpec, Roles, TlsVersion};
 use portcullis_contract::files;
-use portcullis_contract::snapshot::{Edge, Issuer, Mode, Oidc, RevokedSubject};
+use portcullis_contract::snapshot::{Edge, Issuer, Mode, Oidc, RevokedSubject, TlsPolicy};
 
 use super::{Rejected, invalid, seconds};
 
@@ -18,6 +18,8 @@ pub struct Access {
     pub trusted_proxies: Vec<String>,
     /// Whether those proxies send a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// What TLS must be at least.
+    pub tls: TlsPolicy,
     /// The identity-aware edge in front.
     pub edge: Option<Edge>,
     /// Who issues bearer tokens.
@@ -81,10 +83,18 @@ pub(super) fn access(spec: &GatewaySpec) -> Result<Access, Rejected> {
         mode,
         trusted_proxies: spec.access.trusted_proxies.clone(),
         proxy_protocol: spec.access.proxy_protocol,
+        tls: spec.access.tls.map(tls).unwrap_or_default(),
         edge,
         oidc,
         roots,
     })
+}
+
+fn tls(policy: portcullis_api::TlsPolicy) -> TlsPolicy {
+    TlsPolicy {
+        only_1_3: policy.min_version == TlsVersion::V1_3,
+        strict_ciphers: policy.cipher_policy == CipherPolicy::Strict,
+    }
 }
 
 fn is_network(text: &str) -> bool {

@@ -7,10 +7,12 @@ use portcullis_api::Gateway;
 use portcullis_contract::files;
 use portcullis_contract::hostname::Hostname;
 use portcullis_contract::snapshot::{self, TunnelProtocol};
+use portcullis_pki::LeafFacts;
 
 use super::{Rejected, invalid};
 use crate::gateway::observe::Observed;
 use crate::names;
+use crate::world::{Purpose, Referred};
 
 /// Public names and who answers on them.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct Tunnels {
     pub snapshot: snapshot::Tunnels,
     /// The Secret with the certificate for public names; None: our own authority certifies them.
     pub certificate: Option<String>,
+    /// What that says, or why there is none, in words.
+    pub public: Option<Result<LeafFacts, String>>,
 }
 
 impl Tunnels {
@@ -38,6 +42,11 @@ impl Tunnels {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// What the certificate for public names says, where there is one.
+    pub fn public(&self) -> Option<&LeafFacts> {
+        self.public.as_ref()?.as_ref().ok()
     }
 
     /// Ports that Tunnels hold, in order.
@@ -69,6 +78,16 @@ pub(super) fn tunnels(gateway: &Gateway, observed: &Observed) -> Result<Option<T
             replicas: u32::try_from(gateway.spec.replicas).unwrap_or(1),
             tunnels: observed.claims.iter().flat_map(|claims| claims.accepted()).cloned().collect(),
         },
+        public: certificate.as_ref().map(|secret| public(secret, observed)),
         certificate,
     }))
+}
+
+fn public(secret: &str, observed: &Observed) -> Result<LeafFacts, String> {
+    match observed.referred.get(&(Purpose::Certificate, secret.to_owned())).map(|it| &**it) {
+        Some(Referred::Certificate(Ok(facts))) => Ok(facts.clone()),
+        Some(Referred::Certificate(Err(unusable))) => Err(format!("cannot be used: {unusable}")),
+        Some(Referred::Forbidden(why)) => Err(format!("cannot be read: {why}")),
+        _ => Err("is not there".to_owned()),
+    }
 }

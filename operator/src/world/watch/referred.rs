@@ -73,6 +73,10 @@ impl Watches {
                 let api: Api<Secret> = Api::namespaced(self.client.clone(), &reference.namespace);
                 self.see(api, reference, Referred::authority).await;
             }
+            Purpose::Certificate => {
+                let api: Api<Secret> = Api::namespaced(self.client.clone(), &reference.namespace);
+                self.see(api, reference, Referred::certificate).await;
+            }
             Purpose::Roots => {
                 let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &reference.namespace);
                 self.see(api, reference, Referred::data).await;

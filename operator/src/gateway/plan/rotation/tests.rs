@@ -638,6 +638,29 @@ proptest! {
 }
 
 #[test]
+fn roots_are_published_before_anything_is_signed_below_them_and_taken_back_afterwards() {
+    let mut site = Site::new();
+    site.gateway.spec.pki.publish_trust = true;
+    site.gateway.spec.pki.ca.publish_for = "0s".to_owned();
+    site.settle();
+    let slot = (Kind::ConfigMap, "door-trust".to_owned());
+    let before = site.observed.children[&slot].clone();
+    site.annotate("portcullis.dev/rotate", "one");
+    for _ in 0..6 {
+        site.visit();
+        // Somebody takes it back each time.
+        site.observed.children.insert(slot.clone(), before.clone());
+        site.everyone_takes();
+        site.everyone_is_told();
+        site.everyone_mounts();
+    }
+    assert_eq!(site.ca().phase, Publishing);
+    site.settle();
+    assert_eq!((site.ca().generation, site.ca().phase), (2, Stable));
+    assert_ne!(site.observed.children[&slot].digest, before.digest);
+}
+
+#[test]
 fn a_secret_says_all_that_there_is_to_say() {
     let mut site = Site::new();
     let secret = |site: &Site| -> Vec<String> {
