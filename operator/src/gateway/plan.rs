@@ -83,7 +83,7 @@ pub fn plan(
         Ok((certificates, snapshot.map(publish).transpose()?))
     };
     let signer = moved(accepted, observed, settings, status, now, mint)?;
-    let mut is_moved = !matches!(signer, Signer::Kept(_));
+    let (is_kept, mut is_new) = (matches!(signer, Signer::Kept(_)), matches!(signer, Signer::New(..)));
     let (mut certificates, mut snapshot) = planned(signer)?;
     let found = Found { uid: &accepted.uid, children: &observed.children, settled: &observed.settled };
     let trust = |certificates: &Certificates| -> Result<_, Error> {
@@ -91,14 +91,14 @@ pub fn plan(
         roots.map(|roots| config::trust(&maker, roots)).transpose()
     };
     // One step at a time: what the next one needs is proved by what this one has written.
-    if let (Some(roots), false) = (&certificates.roots, is_moved) {
+    if let (Some(roots), true) = (&certificates.roots, is_kept) {
         let waits_for = rotation::waits_for(accepted, observed, &certificates, snapshot.as_ref());
         let published = trust(&certificates)?.is_none_or(|trust| found.holds(Kind::ConfigMap, &trust));
         let untold = || format!("ConfigMap {} is to be written", names::trust_config_map(maker.name()));
         let waits_for = waits_for.or_else(|| (!published).then(untold));
         let next = rotation::proved(accepted, observed, status, roots, waits_for.as_deref(), now);
         if let Some((next, why)) = next {
-            is_moved = true;
+            is_new = true;
             (certificates, snapshot) = planned(Signer::New(Arc::new(next), why))?;
         }
     }
@@ -108,7 +108,7 @@ pub fn plan(
     // What is to be signed by an authority that is not written yet waits until it is.
     let grounds =
         Grounds { accepted, settings, certificates: &certificates, revoked: &revoked, status, now, mint };
-    let renewals = if is_moved { Vec::new() } else { renewals::renewals(&grounds, &observed.renewals) };
+    let renewals = if is_new { Vec::new() } else { renewals::renewals(&grounds, &observed.renewals) };
     let mut wanted = certificates.wanted(&maker)?;
     if let Some(published) = &snapshot {
         wanted.push(Wanted::Object(Kind::ConfigMap, config::config_map(&maker, published)?));
