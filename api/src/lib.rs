@@ -18,7 +18,7 @@ pub use gateway::issuer::{CaBundleRef, Roles};
 pub use gateway::oidc::{Oidc, RevokedSubject};
 pub use gateway::pki::{AuthoritySpec, KeyAlgorithm, Pki, ServerCertificate};
 pub use gateway::requirement::{BackendAuth, Requirement};
-pub use gateway::service::{Service, ServiceType};
+pub use gateway::service::{IpFamily, IpFamilyPolicy, Service, ServiceType};
 pub use gateway::status::{
     AuthorityStatus, BroughtStatus, CertificateStatus, ClientStatus, GatewayStatus, GenerationStatus,
     RevocationStatus, RotationPhase, TunnelCount,

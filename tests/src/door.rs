@@ -261,7 +261,8 @@ pub fn tool(name: &str) -> Command {
     Command::new(tool_path(name))
 }
 
-fn tool_path(name: &str) -> PathBuf {
+/// Where `cargo xtask test` has put a program.
+pub fn tool_path(name: &str) -> PathBuf {
     let folder = std::env::var("PORTCULLIS_TEST_BIN").expect("cargo xtask test says where the tools are");
     Path::new(&folder).join(name)
 }

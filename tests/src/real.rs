@@ -23,6 +23,7 @@ use crate::door::{Door, kubectl, text};
 
 pub mod browser;
 pub mod caller;
+pub mod collector;
 pub mod edge;
 pub mod prometheus;
 pub mod provider;

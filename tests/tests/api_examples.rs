@@ -28,7 +28,7 @@ fn examples() -> Vec<(String, Vec<Value>)> {
 }
 
 #[tokio::test]
-async fn every_example_is_taken_as_it_stands_and_carried_out() {
+async fn every_example_is_taken_as_it_stands_and_carried_out_and_another_apply_changes_nothing() {
     let client = client().await;
     for (file, documents) in examples() {
         let namespace = namespace(&client).await;
@@ -56,6 +56,12 @@ async fn every_example_is_taken_as_it_stands_and_carried_out() {
             .await;
         }
         operator.stop().await;
+        // A pipeline that applies it again changes nothing.
+        for document in documents.iter().filter(|it| it["kind"] != "Namespace") {
+            let again = async || apply_strictly(&client, &namespace, document).await.unwrap().metadata;
+            let (first, second) = (again().await, again().await);
+            assert_eq!(first.resource_version, second.resource_version, "{file}: {document}");
+        }
     }
 }
 

@@ -284,3 +284,49 @@ podTemplate:
     let deployments = script.writes().iter().filter(|write| write.ends_with("/deployments/door")).count();
     assert_eq!(deployments, 1);
 }
+
+#[tokio::test]
+async fn a_service_has_addresses_of_the_ip_families_that_the_spec_asks_for_and_is_settled_with_them() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let operator = Operator::start(&namespace).await;
+    let cases = [
+        ("plain", "{}", "SingleStack", vec!["IPv4"]),
+        ("six", "service: {ipFamilies: [IPv6]}", "SingleStack", vec!["IPv6"]),
+        ("both", "service: {ipFamilyPolicy: PreferDualStack}", "PreferDualStack", vec!["IPv4", "IPv6"]),
+        (
+            "turned",
+            "service: {ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv6, IPv4]}",
+            "RequireDualStack",
+            vec!["IPv6", "IPv4"],
+        ),
+    ];
+    let services = children(&client, &namespace, Kind::Service);
+    let mut versions = Vec::new();
+    for (name, spec, policy, families) in &cases {
+        apply(&client, &namespace, name, spec).await.unwrap();
+        until(&client, &namespace, name, is("CertificatesReady", "True", "Issued")).await;
+        let service = services.get(name).await.unwrap();
+        let spec = &service.data["spec"];
+        assert_eq!((spec["ipFamilyPolicy"].as_str(), &spec["ipFamilies"]), (Some(*policy), &json!(families)));
+        let addresses = spec["clusterIPs"].as_array().unwrap();
+        let told: Vec<_> = addresses.iter().map(|it| it.as_str().unwrap().contains(':')).collect();
+        assert_eq!(
+            told,
+            families.iter().map(|it| *it == "IPv6").collect::<Vec<_>>(),
+            "{name}: {addresses:?}"
+        );
+        versions.push(service.resource_version());
+    }
+    operator.stop().await;
+    // Another one has nothing to put right: it comes to the last one last.
+    let operator = Operator::start(&namespace).await;
+    apply(&client, &namespace, "zz", "{}").await.unwrap();
+    until(&client, &namespace, "zz", is("CertificatesReady", "True", "Issued")).await;
+    let mut now = Vec::new();
+    for (name, ..) in &cases {
+        now.push(services.get(name).await.unwrap().resource_version());
+    }
+    operator.stop().await;
+    assert_eq!(versions, now);
+}

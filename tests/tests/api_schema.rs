@@ -101,6 +101,7 @@ async fn a_good_spec_at_the_edge_of_each_rule_is_taken() {
         "backends: [{name: api, match: {pathPrefix: /}, sidecar: {port: 1}, auth: None, requires: []}]",
         "drivers: {compute: {sidecar: {image: a, securityContext: {runAsUser: 1}}, socketPath: /run/portcullis/compute/a/b.sock}, credentials: {socketPath: /a}}",
         "{replicas: 0, service: {port: 65535}, image: a}",
+        "service: {ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv6, IPv4]}",
         "tunnels: {domain: a.b, allowedNamespaces: {from: Selector, selector: {}}}",
         "tunnels: {domain: a.b, maxTunnels: 1000, allowedNamespaces: {from: All}, certificateRef: {name: a}}",
         "tunnels: {domain: a.b, ports: ['1024', '65535-65535', '1024-65535']}",

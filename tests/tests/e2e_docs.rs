@@ -8,6 +8,7 @@ use portcullis_tests::PATIENCE;
 use portcullis_tests::door::{Door, run, text, tool};
 use portcullis_tests::real::provider::Provider;
 use portcullis_tests::real::{BRIDGE, certificate, contained, roots};
+use portcullis_tests::tunnel;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -26,18 +27,24 @@ struct Page {
     files: Vec<(String, String)>,
     /// What is to be typed.
     commands: String,
+    /// What it shows of what is printed then.
+    shown: Vec<String>,
 }
 
 impl Page {
     /// A page, or those of its sections whose titles begin like this.
     fn read(path: &str, sections: &[&str]) -> Self {
         let page = std::fs::read_to_string(root().join(path)).unwrap();
-        let (mut files, mut commands) = (Vec::new(), Vec::new());
+        let (mut files, mut commands, mut shown) = (Vec::new(), Vec::new(), Vec::new());
         let wanted =
             |section: &&str| sections.is_empty() || sections.iter().any(|it| section.starts_with(it));
         for section in page.split("\n## ").filter(wanted) {
             for block in section.split("\n```").skip(1).step_by(2) {
                 let (language, text) = block.split_once('\n').unwrap();
+                if language == "text" {
+                    shown.extend(text.lines().map(str::to_owned));
+                    continue;
+                }
                 if !language.is_empty() {
                     let name = text.lines().next().and_then(|it| it.strip_prefix("# "));
                     let name = name.filter(|it| !it.contains(' ') && it.contains('.'));
@@ -47,7 +54,7 @@ impl Page {
                 commands.extend(text.lines().map(command));
             }
         }
-        Self { files, commands: commands.join("\n") }
+        Self { files, commands: commands.join("\n"), shown }
     }
 
     /// The same elsewhere: every one of these must stand there.
@@ -59,7 +66,7 @@ impl Page {
             };
             assert!(count(&self) > 0, "{name} is not on the page");
             self.commands = self.commands.replace(name, here);
-            for (_, text) in &mut self.files {
+            for text in self.files.iter_mut().map(|it| &mut it.1).chain(&mut self.shown) {
                 *text = text.replace(name, here);
             }
         }
@@ -125,7 +132,7 @@ impl Reader {
 
     /// Types all of it; what is printed.
     async fn types(&self, page: &Page) -> String {
-        assert!(page.commands.lines().count() > 2, "{}", page.commands);
+        assert!(!page.commands.trim().is_empty(), "nothing is to be typed");
         for (name, text) in &page.files {
             std::fs::write(self.folder.path().join(name), text).unwrap();
         }
@@ -147,6 +154,16 @@ impl Reader {
         let (printed, said) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{}\n{printed}\n{said}", page.commands);
         printed + &said
+    }
+}
+
+/// All that the page shows was printed, in its order; lines between are left out there.
+fn is_as_shown(printed: &str, page: &Page) {
+    assert!(!page.shown.is_empty(), "the page shows nothing");
+    let mut lines = printed.lines().map(str::trim);
+    for shown in &page.shown {
+        let found = lines.any(|line| line == shown.trim());
+        assert!(found, "{shown} is not printed, or not in this place, in\n{printed}");
     }
 }
 
@@ -273,4 +290,60 @@ async fn a_gateway_is_kept_answering_as_the_page_says() {
     let door = Door::site().await;
     let page = Page::read("docs/how-to/high-availability.md", &[]).at(&[("demo", &door.namespace)]);
     holds(&Reader::new().types(&page).await, &["successfully rolled out"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_told_as_the_page_shows_it() {
+    let _alone = ALONE.lock().await;
+    let door = Door::site().await;
+    // There is something to look at from the beginning.
+    door.apply(&format!("{{tunnels: {{domain: {}.example.com}}}}", door.namespace)).await;
+    door.until_ready().await;
+    let web =
+        "{gatewayRef: {name: door}, label: web, endpoint: 'http://localhost:8080', access: {auth: None}}";
+    tunnel::apply(&door.client, &door.namespace, "web", web).await;
+    let page = Page::read("docs/how-to/troubleshoot.md", &[]).at(&[("demo", &door.namespace)]);
+    let printed = Reader::new().types(&page).await;
+    is_as_shown(&printed, &page);
+    holds(&printed, &["no-such-tag", "portcullis-diagnose-"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_is_upgraded_and_rolled_back_as_the_page_says() {
+    let _alone = ALONE.lock().await;
+    let door = Door::ready("{clients: [{name: alice}]}").await;
+    let page = Page::read("docs/how-to/upgrade.md", &[]).at(&[("demo", &door.namespace)]);
+    let reader = Reader::new();
+    std::os::unix::fs::symlink(root().join("charts"), reader.folder.path().join("charts")).unwrap();
+    let printed = reader.types(&page).await;
+    holds(&printed, &["Rollback was a success", "Every ready replica serves the current configuration"]);
+    let kept = |name: &str| std::fs::read_to_string(reader.folder.path().join(name)).unwrap();
+    assert!(kept("values.yaml").contains("portcullis") && kept("rendered.yaml").contains("kind: Deployment"));
+    assert!(kept("resources.yaml").contains("name: door") && kept("door-ca.yaml").contains("ca-1.key"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn argo_cd_is_told_of_our_kinds_as_the_page_says() {
+    let _alone = ALONE.lock().await;
+    let door = Door::site().await;
+    // Argo CD's own ConfigMap is there before, in a namespace of the test.
+    door.kubectl(
+        &["create", "configmap", "argocd-cm", "--from-literal=url=https://argocd.example.com"],
+        None,
+    )
+    .await;
+    let page = Page::read("docs/how-to/gitops.md", &["Argo CD"]);
+    let page = page.at(&[("-n argocd", &format!("-n {}", door.namespace))]);
+    let reader = Reader::new();
+    let examples = reader.folder.path().join("manifests/examples/gitops");
+    std::fs::create_dir_all(&examples).unwrap();
+    let told = std::fs::read_to_string(root().join("manifests/examples/gitops/argocd-cm.yaml")).unwrap();
+    let told = told.replace("namespace: argocd", &format!("namespace: {}", door.namespace));
+    std::fs::write(examples.join("argocd-cm.yaml"), told).unwrap();
+    holds(&reader.types(&page).await, &["configmap/argocd-cm patched"]);
+    let there = door.kubectl(&["get", "configmap", "argocd-cm", "-o", "yaml"], None).await;
+    holds(
+        &there,
+        &["https://argocd.example.com", "health.portcullis.dev_Gateway", "health.portcullis.dev_Tunnel"],
+    );
 }

@@ -192,6 +192,17 @@ async fn the_pods_hold_no_credential_of_the_cluster_and_answer_their_own_probes(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pods_run_under_whatever_uid_a_cluster_gives_them() {
+    // As OpenShift does: a number of the namespace's own that no image knows, and group 0.
+    let given = "{runAsUser: 1000660000, runAsGroup: 0, fsGroup: 1000660000}";
+    let door = Door::ready(&format!("{SPEC}\npodTemplate: {{spec: {{securityContext: {given}}}}}")).await;
+    door.until_code(&door.bundle("alice").await, "/get", "200").await;
+    let uids = "jsonpath={.items[*].spec.securityContext.runAsUser}";
+    let uids = door.kubectl(&["get", "pods", "-l", "portcullis.dev/gateway=door", "-o", uids], None).await;
+    assert!(!uids.is_empty() && uids.split(' ').all(|uid| uid == "1000660000"), "{uids}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_costs_no_request() {
     let door = Door::ready(SPEC).await;
     let alice = door.bundle("alice").await;

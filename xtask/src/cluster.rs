@@ -34,6 +34,8 @@ pub(crate) use up::Extent;
 pub(crate) const ADDRESS: &str = "10.255.0.1";
 const NODE: &str = "node1";
 const SERVICES: &str = "10.96.0.0/16";
+/// For Services that ask for it; nothing goes there.
+const SERVICES_V6: &str = "fd00:10:96::/112";
 const DNS_ADDRESS: &str = "10.96.0.10";
 const PODS: &str = "10.244.0.0/16";
 

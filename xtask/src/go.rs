@@ -37,6 +37,8 @@ pub(crate) enum Module {
     Argo,
     /// What Tilt makes of the Tiltfile.
     Tilt,
+    /// The OpenTelemetry project's collector of traces.
+    Collector,
 }
 
 impl Module {
@@ -53,6 +55,7 @@ impl Module {
             Self::Kstatus => "kstatus",
             Self::Argo => "argo",
             Self::Tilt => "tilt",
+            Self::Collector => "collector",
         }
     }
 

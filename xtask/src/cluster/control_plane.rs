@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::cluster::namespaces::Component;
 use crate::cluster::up::Extent;
-use crate::cluster::{ADDRESS, Cluster, PODS, SERVICES};
+use crate::cluster::{ADDRESS, Cluster, PODS, SERVICES, SERVICES_V6};
 
 /// The store and the API server, which waits for the store by itself.
 pub(super) fn start_api(
@@ -72,7 +72,7 @@ fn api_server_arguments(cluster: &Cluster, extent: Extent) -> Vec<String> {
         "--service-account-issuer=https://kubernetes.default.svc".into(),
         format!("--service-account-key-file={pki}/service-accounts.pub"),
         format!("--service-account-signing-key-file={pki}/service-accounts.key"),
-        format!("--service-cluster-ip-range={SERVICES}"),
+        format!("--service-cluster-ip-range={SERVICES},{SERVICES_V6}"),
         "--authorization-mode=Node,RBAC".into(),
         "--enable-admission-plugins=NodeRestriction,PodSecurity".into(),
         "--allow-privileged=true".into(),

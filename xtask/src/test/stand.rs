@@ -129,7 +129,7 @@ fn gathered(extent: Extent) -> Result<PathBuf> {
         Module::Argo,
     ];
     if extent == Extent::Node {
-        modules.push(Module::Interop);
+        modules.extend([Module::Interop, Module::Collector]);
     } else {
         link(&definitions::folder()?, "definitions", &folder)?;
     }

@@ -47,7 +47,7 @@ pub fn peers(maker: &Maker<'_>) -> Result<Value, Error> {
     })
 }
 
-/// The Service; IP families are the cluster's own choice.
+/// The Service; IP families are the cluster's own choice where the spec makes none.
 pub fn service(maker: &Maker<'_>, accepted: &Accepted) -> Result<Value, Error> {
     let (name, app_protocol) = match accepted.access.mode {
         Mode::MutualTls | Mode::Edge => ("https", None),
@@ -64,10 +64,13 @@ pub fn service(maker: &Maker<'_>, accepted: &Accepted) -> Result<Value, Error> {
     };
     let mut ports = vec![port];
     ports.extend(accepted.tunnels.iter().flat_map(Tunnels::ports).map(of_tunnel));
+    let families: Vec<_> = accepted.service.ip_families.iter().map(|it| it.as_str().to_owned()).collect();
     maker.finish(&Service {
         metadata: maker.annotated(maker.name().to_owned(), &annotations(accepted)),
         spec: Some(ServiceSpec {
             type_: Some(accepted.service.type_.as_str().to_owned()),
+            ip_family_policy: accepted.service.ip_family_policy.map(|it| it.as_str().to_owned()),
+            ip_families: (!families.is_empty()).then_some(families),
             selector: Some(names::selector(maker.name())),
             ports: Some(ports),
             ..ServiceSpec::default()
