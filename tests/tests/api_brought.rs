@@ -5,11 +5,12 @@ use kube::Client;
 use portcullis_api::{Gateway, RotationPhase};
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::snapshot::Snapshot;
+use portcullis_operator::world::Kind;
 use portcullis_tests::company::{Company, Keys, Signed, delete_secret, put_config_map, put_secret};
 use portcullis_tests::operator::Operator;
 use portcullis_tests::replica::{Credentials, Replica, ready_pod, secret};
 use portcullis_tests::settled::settled;
-use portcullis_tests::{apply, client, is, message, namespace, until};
+use portcullis_tests::{apply, children, client, is, message, namespace, until, until_child};
 use tokio::task::JoinHandle;
 
 const SPEC: &str = "{clients: [{name: alice}], pki: {ca: {secretRef: {name: example-issuing-ca}, publishFor: 0s, retireAfter: 1s}}}";
@@ -153,4 +154,38 @@ async fn roots_of_other_authorities_are_told_as_they_are_written_and_missed_in_w
         }
     }
     operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roots_are_in_a_config_map_for_as_long_as_they_are_to_be_and_the_certificate_of_public_names_in_the_status()
+ {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let company = Company::new("Example", Keys::Ec);
+    let operator = Operator::start(&namespace).await;
+    let spec = "{pki: {publishTrust: true}, tunnels: {domain: t.example.com, certificateRef: {name: t-example-com}}}";
+    apply(&client, &namespace, "door", spec).await.unwrap();
+    let warned = until(&client, &namespace, "door", is("Warning", "True", "PublicCertificateUnusable")).await;
+    let said = message(&warned, "Warning");
+    assert!(said.starts_with("Secret t-example-com of spec.tunnels.certificateRef is not there: "), "{said}");
+    until_child(&client, &namespace, Kind::ConfigMap, "door-trust", |it| it.is_some()).await;
+    let trust = children(&client, &namespace, Kind::ConfigMap).get("door-trust").await.unwrap();
+    let server = secret(&client, &namespace, "door-server").await;
+    assert_eq!(trust.data["data"]["ca.crt"], server["ca.crt"].as_str());
+
+    // Whatever it names: it is its time that is told.
+    let public = company.client("public", &["https://t.example.com"]);
+    let data = [("tls.crt", &*public.certificate), ("tls.key", &public.key)];
+    put_secret(&client, &namespace, "t-example-com", &data).await;
+    let shown = |gateway: &Gateway| {
+        let status = gateway.status.as_ref().and_then(|status| status.public_certificate.as_ref());
+        status.is_some_and(|shown| shown.not_after.ends_with('Z') && shown.fingerprint.len() == 64)
+    };
+    let told = until(&client, &namespace, "door", shown).await;
+    assert!(told.status.unwrap().conditions.iter().all(|it| it.type_ != "Warning"));
+
+    apply(&client, &namespace, "door", "{pki: {publishTrust: false}}").await.unwrap();
+    until_child(&client, &namespace, Kind::ConfigMap, "door-trust", |it| it.is_none()).await;
+    operator.stop().await;
+    settled(&client, &namespace, "door").await;
 }

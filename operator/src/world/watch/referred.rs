@@ -56,11 +56,12 @@ impl Watches {
         if self.noted.swap(revision, std::sync::atomic::Ordering::Relaxed) == revision {
             return;
         }
-        let wanted = self.world.references();
-        for reference in &wanted {
-            self.progress.expect_at_start(&reference.what());
-        }
+        // Read where nobody else can send: what was read last is what is wanted.
         self.wanted.send_if_modified(|before| {
+            let wanted = self.world.references();
+            for reference in wanted.difference(before) {
+                self.progress.expect_at_start(&reference.what());
+            }
             let is_other = *before != wanted;
             *before = wanted;
             is_other
