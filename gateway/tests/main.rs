@@ -19,6 +19,7 @@ mod matrix;
 mod own_services;
 mod passing;
 mod plaintext;
+mod renewal;
 mod revocation;
 mod simulation;
 mod streams;
