@@ -100,6 +100,17 @@ impl Channel {
         }
     }
 
+    /// The same, of something that knows its own words.
+    ///
+    /// # Errors
+    /// What it comes to, or that it took too long.
+    pub async fn in_time<T>(&self, what: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        match tokio::time::timeout(self.timeout, what).await {
+            Ok(done) => done,
+            Err(_) => Err(failed::in_time(&self.gateway, self.timeout)),
+        }
+    }
+
     /// What came back, in words.
     pub fn failed(&self, doing: &str, status: &Status) -> Failure {
         failed::call(&self.gateway, doing, status, &self.noticed)

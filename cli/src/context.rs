@@ -11,6 +11,7 @@ use crate::channel::{Access, Anonymous, Channel, TokenSource};
 use crate::failure::{Exit, Failure};
 use crate::gateways::{Asked, Given, Known, Resolved, certificate, resolve};
 use crate::options::{Kube, Target};
+use crate::renewal;
 use crate::say::Say;
 use crate::store::{Bundle, Store};
 use portcullis_protocol::clock;
@@ -72,6 +73,16 @@ impl Context {
     /// # Errors
     /// Where that cannot be read.
     pub fn access(&self, gateway: &Resolved) -> Result<Access, Failure> {
+        let access = self.quiet_access(gateway)?;
+        self.warn_of_end(gateway, &access);
+        Ok(access)
+    }
+
+    /// The same, without a word on when it ends.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    pub fn quiet_access(&self, gateway: &Resolved) -> Result<Access, Failure> {
         let (bundle, tokens): (_, Arc<dyn TokenSource>) = match &gateway.stored {
             Some((place, name)) => (
                 self.store.bundle(*place, name)?.unwrap_or_default(),
@@ -79,11 +90,15 @@ impl Context {
             ),
             None => (Bundle::default(), Arc::new(Anonymous)),
         };
-        let end = bundle.identity.as_ref().and_then(|(chain, _)| certificate::ends(chain));
+        let kept = gateway.stored.clone().map(|(place, name)| (self.store.clone(), place, name));
+        Ok(Access { kept, ..self.shown_with(gateway, bundle, tokens) })
+    }
+
+    fn warn_of_end(&self, gateway: &Resolved, access: &Access) {
+        let end = access.bundle.identity.as_ref().and_then(|(chain, _)| certificate::ends(chain));
         if let Some(warning) = end.and_then(|end| certificate::warning(&gateway.title(), end, clock::now())) {
             self.say.warn(warning);
         }
-        Ok(self.shown_with(gateway, bundle, tokens))
     }
 
     /// The same, with what is not stored yet.
@@ -102,7 +117,30 @@ impl Context {
     /// # Errors
     /// Where nothing answers, or nothing that can be believed.
     pub async fn channel(&self, gateway: &Resolved) -> Result<Channel, Failure> {
-        Channel::open(gateway, &self.access(gateway)?).await
+        let access = self.quiet_access(gateway)?;
+        let opened = Channel::open(gateway, &access).await;
+        let kept = match &opened {
+            Ok(channel) => renewal::keep(self, gateway, &access, channel).await,
+            Err(_) => false,
+        };
+        if !kept {
+            self.warn_of_end(gateway, &access);
+        }
+        opened
+    }
+
+    /// Renews what is stored for a gateway that was reached with it, where that is due; warns of its end where it is not.
+    pub async fn keep(&self, gateway: &Resolved, access: &Access) {
+        let kept = match renewal::wanted(self, gateway, access) {
+            Some(_) => match Channel::open(gateway, access).await {
+                Ok(channel) => renewal::keep(self, gateway, access, &channel).await,
+                Err(_) => false,
+            },
+            None => false,
+        };
+        if !kept {
+            self.warn_of_end(gateway, access);
+        }
     }
 
     /// The same as [`Context::wait`], until somebody presses Ctrl-C: then nothing more is done, and what a step showed is gone.

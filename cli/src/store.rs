@@ -6,7 +6,7 @@
 //!   lock                                  held while something is changed
 //!   gateways/<name>/metadata.json         endpoint, mode, oidc, project
 //!   gateways/<name>/mtls/{ca.crt,tls.crt,tls.key}
-//!   gateways/<name>/edge_token  oidc_token.json  last_tunnel
+//!   gateways/<name>/edge_token  oidc_token.json  last_tunnel  renewal
 //! ```
 //!
 //! `/etc/portcullis`, laid out likewise, is only read, and only for what the directory does not have. Files are replaced
@@ -56,6 +56,8 @@ pub enum Item {
     OidcToken,
     /// The tunnel that was listened for last.
     LastTunnel,
+    /// When it was looked last whether its certificate is to be renewed, in seconds since 1970-01-01T00:00:00Z.
+    Renewal,
 }
 
 impl Item {
@@ -64,6 +66,7 @@ impl Item {
             Self::EdgeToken => "edge_token",
             Self::OidcToken => "oidc_token.json",
             Self::LastTunnel => "last_tunnel",
+            Self::Renewal => "renewal",
         }
     }
 }

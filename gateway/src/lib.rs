@@ -34,6 +34,7 @@ mod peer;
 mod rounds;
 mod route;
 mod running;
+mod seen;
 mod service;
 mod shared;
 pub mod shutdown;

@@ -17,6 +17,7 @@ use crate::login::Codes;
 use crate::metrics::Metrics;
 use crate::peer::Peers;
 use crate::rounds::Rounds;
+use crate::seen::Seen;
 use crate::shutdown::Lifeline;
 use crate::tunnel::{Passes, Probes, Sessions};
 use crate::{api, driver, issuer, logging};
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) places: Arc<Semaphore>,
     /// What callers of the API wait for.
     pub(crate) calls: Arc<Calls>,
+    /// Clients that were let in.
+    pub(crate) seen: Seen,
     /// Connectors that are connected.
     pub(crate) sessions: Sessions,
     /// Other replicas.
@@ -81,6 +84,7 @@ impl Shared {
             api: api::Api::new(),
             places: Arc::new(Semaphore::new(limits.connections)),
             calls: Arc::default(),
+            seen: Seen::default(),
             sessions: Sessions::default(),
             peers: Peers::default(),
             probes: Probes::default(),

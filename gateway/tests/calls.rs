@@ -23,7 +23,7 @@ use crate::support::signer::Signer;
 use crate::support::{Door, eventually, pki, soon, tunnel};
 
 /// A gateway that takes Tunnels, with a replica that is attached and serves what it was told.
-async fn attached(change: impl FnOnce(&mut Plan)) -> (Door, Operator, Attachment) {
+pub(crate) async fn attached(change: impl FnOnce(&mut Plan)) -> (Door, Operator, Attachment) {
     let authority = pki::authority("control");
     let operator = Operator::new(&authority).await;
     let mut plan = tunnel::plan(Vec::new());

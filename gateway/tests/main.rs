@@ -21,6 +21,7 @@ mod own_services;
 mod passing;
 mod plaintext;
 mod policy;
+mod renewal;
 mod revocation;
 mod simulation;
 mod streams;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use portcullis_contract::control::TunnelReport;
+use portcullis_contract::control::{ClientSeen, TunnelReport};
 use portcullis_pki::Authority;
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -16,11 +16,13 @@ use crate::world::Key;
 pub mod authority;
 pub mod calls;
 pub mod renewals;
+pub mod seen;
 pub mod server;
 pub mod service;
 pub mod surroundings;
 pub mod tunnels;
 
+use seen::Sights;
 pub use surroundings::Surroundings;
 use tunnels::Evidence;
 
@@ -78,6 +80,8 @@ struct Channel {
     tunnels: BTreeMap<String, Said>,
     /// When the first of its certificates ends, and when the next one is to be renewed.
     certificates: (Option<OffsetDateTime>, Option<OffsetDateTime>),
+    /// When replicas have let clients in.
+    seen: Sights,
     /// Held by the one call that creates something.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -89,6 +93,7 @@ impl Default for Channel {
             sessions: BTreeMap::new(),
             tunnels: BTreeMap::new(),
             certificates: (None, None),
+            seen: Sights::new(),
             turn: Arc::default(),
         }
     }
@@ -198,6 +203,18 @@ impl Control {
         let before = session.clone();
         change(session);
         *session != before
+    }
+
+    /// A replica has let clients in.
+    pub fn saw(&self, key: &Key, said: Vec<ClientSeen>) {
+        if let Some(channel) = self.lock().get_mut(key) {
+            seen::note(&mut channel.seen, said);
+        }
+    }
+
+    /// When replicas have let clients in, by the client's name.
+    pub fn seen(&self, key: &Key) -> Sights {
+        self.lock().get(key).map(|channel| channel.seen.clone()).unwrap_or_default()
     }
 
     /// A replica is gone; an older session never clears a newer one.

@@ -13,8 +13,8 @@ use portcullis_contract::control::control_client::ControlClient;
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::control::report::Report as Said;
 use portcullis_contract::control::{
-    Acknowledged, Call, CallAnswer, Caller, Cancel, Hello, Instruction, Rejected, Report, Snapshot,
-    Surroundings, TunnelReport,
+    Acknowledged, Call, CallAnswer, Caller, Cancel, ClientSeen, ClientsSeen, Hello, Instruction, Rejected,
+    Report, Snapshot, Surroundings, TunnelReport,
 };
 use portcullis_contract::files;
 use portcullis_contract::snapshot;
@@ -150,6 +150,12 @@ impl Replica {
         self.say(Said::Tunnel(report)).await;
     }
 
+    /// Says that a client was let in.
+    pub async fn saw(&self, client: &str, at_ms: i64, address: &str) {
+        let seen = ClientSeen { client: client.to_owned(), at_ms, address: address.to_owned() };
+        self.say(Said::ClientsSeen(ClientsSeen { clients: vec![seen] })).await;
+    }
+
     /// Asks as the gateway does for somebody who calls its API; returns the call's number.
     pub async fn ask(&mut self, user: &str, roles: &[&str], request: Request) -> u64 {
         self.asked += 1;
@@ -159,6 +165,26 @@ impl Replica {
         self.asked
     }
 
+    /// Asks for somebody who has shown this certificate (PEM), and waits for the answer. None where the operator is gone.
+    pub async fn call_shown(
+        &mut self,
+        user: &str,
+        certificate: &str,
+        request: Request,
+    ) -> Option<Result<Answer, (Code, String)>> {
+        self.asked += 1;
+        let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).expect("it is PEM");
+        let caller = Caller {
+            user: user.to_owned(),
+            certificate: pem.contents,
+            address: "192.0.2.7".to_owned(),
+            ..Caller::default()
+        };
+        let call = Call { id: self.asked, caller: Some(caller), request: Some(request) };
+        self.say.send(Report { report: Some(Said::Call(call)) }).await.ok()?;
+        self.answer_or_end(self.asked).await
+    }
+
     /// Nobody waits for a call any more.
     pub async fn cancel(&self, id: u64) {
         self.say(Said::Cancel(Cancel { id })).await;
@@ -166,20 +192,26 @@ impl Replica {
 
     /// The next answer to a call, or why it was refused; snapshots that come meanwhile are served.
     pub async fn answer(&mut self, id: u64) -> Result<Answer, (Code, String)> {
+        self.answer_or_end(id).await.expect("the operator is there")
+    }
+
+    async fn answer_or_end(&mut self, id: u64) -> Option<Result<Answer, (Code, String)>> {
         loop {
             if let Some(at) = self.answers.iter().position(|answer| answer.id == id) {
-                return match self.answers.remove(at).answer.expect("it says something") {
+                return Some(match self.answers.remove(at).answer.expect("it says something") {
                     Answer::Refusal(refusal) => Err((Code::from_i32(refusal.code), refusal.message)),
                     answer => Ok(answer),
-                };
+                });
             }
-            match self.told().await {
-                Some(Told::Snapshot(told)) => {
+            match self.told().await? {
+                Told::Snapshot(told) => {
                     let read = snapshot::Snapshot::from_json(&told.json).expect("it is a snapshot");
-                    self.acknowledge(&told.version, &read.server_fingerprint).await;
+                    let (version, served_fingerprint) = (told.version, read.server_fingerprint);
+                    let served = Said::Acknowledged(Acknowledged { version, served_fingerprint });
+                    self.say.send(Report { report: Some(served) }).await.ok()?;
                 }
-                Some(Told::Answer(answer)) => self.answers.push(answer),
-                other => panic!("no answer but {other:?}"),
+                Told::Answer(answer) => self.answers.push(answer),
+                other @ Told::Redirect(_) => panic!("no answer but {other:?}"),
             }
         }
     }

@@ -197,6 +197,8 @@ async fn a_client_with_a_certificate_goes_through_as_the_page_says() {
     let printed = Reader::new().types(&page).await;
     let found = ["\"X-Portcullis-User\"", "alice@example.com", "portcullis.gateway.v1.Gateway", "pod/caller"];
     holds(&printed, &found);
+    // Both ways to another certificate: the command's own words, and the status.
+    holds(&printed, &["Serial", "\"fingerprint\""]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

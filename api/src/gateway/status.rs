@@ -175,6 +175,13 @@ pub struct ClientStatus {
     /// Those that the client has renewed through the gateway and that still open it, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renewed: Vec<CertificateStatus>,
+    /// When it was let in last with one of them, to ten minutes. It says nothing of the time before there was this field, nor
+    /// of what replicas had not told when they went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
+    /// The IP address that it came from then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen_from: Option<String>,
 }
 
 impl ClientStatus {

@@ -7,6 +7,7 @@ mod info;
 mod list;
 mod passphrase;
 mod remove;
+mod renew;
 mod select;
 mod status;
 
@@ -22,6 +23,7 @@ pub(super) fn act(context: &Context, command: Gateway) -> Result<(), Failure> {
         Gateway::Select(select) => select::act(context, &select),
         Gateway::Info => info::act(context),
         Gateway::Status => status::act(context),
+        Gateway::Renew => renew::act(context),
         Gateway::Export(export) => export::act(context, &export),
         Gateway::Import(import) => import::act(context, &import),
         Gateway::Remove(remove) => remove::act(context, &remove),

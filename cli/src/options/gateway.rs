@@ -30,6 +30,11 @@ pub enum Gateway {
     Info,
     /// Try a gateway: is it reachable, and whom does it take us for?
     Status,
+    /// Get another client certificate from a gateway, for a new key that never leaves this machine.
+    ///
+    /// The one that is stored must still be good, and stays so until it ends. Commands that call a gateway do this by
+    /// themselves once two thirds of its life are over.
+    Renew,
     /// Write all that is stored for a gateway to one file that a passphrase opens, or to a folder as OpenShell reads it.
     Export(Export),
     /// Take in gateways from OpenShell's folder, or from one of an older layout. None is tried, and none becomes active.

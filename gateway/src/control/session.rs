@@ -1,6 +1,6 @@
 //! One call of `Control/Attach`, from Hello to its end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use portcullis_contract::control::control_client::ControlClient;
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::control::report::Report as Word;
 use portcullis_contract::control::{
-    Acknowledged, Hello, Instruction, Rejected, Report, Snapshot, Surroundings, TunnelReport,
+    Acknowledged, ClientsSeen, Hello, Instruction, Rejected, Report, Snapshot, Surroundings, TunnelReport,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -61,6 +61,9 @@ pub(super) async fn run(operator: &Operator, leader: Option<&String>, shared: &A
     let (served, changes) = (shared.certificates.served(), shared.changes());
     let (sessions, probes) = (shared.sessions.changes(), shared.probes.changes());
     let peers = shared.peers.changes();
+    let mut seen = shared.seen.changes();
+    // Whoever is attached to is told of all.
+    seen.mark_changed();
     let session = Session {
         shared,
         reports,
@@ -73,6 +76,8 @@ pub(super) async fn run(operator: &Operator, leader: Option<&String>, shared: &A
         applied: None,
         told: None,
         tunnels: HashMap::new(),
+        seen,
+        clients: BTreeMap::new(),
     };
     session.converse(instructions).await
 }
@@ -95,6 +100,10 @@ struct Session<'a> {
     peers: watch::Receiver<u64>,
     /// What the operator was told last of each tunnel, by uid.
     tunnels: HashMap<String, TunnelReport>,
+    /// Changes where a client was let in that was not for a while.
+    seen: watch::Receiver<()>,
+    /// When the operator was told last that each client was seen, in seconds since the epoch.
+    clients: BTreeMap<String, i64>,
 }
 
 impl Session<'_> {
@@ -131,6 +140,7 @@ impl Session<'_> {
                 _ = self.sessions.changed() => self.tell_tunnels().await,
                 _ = self.probes.changed() => self.tell_tunnels().await,
                 _ = self.peers.changed() => self.tell_tunnels().await,
+                _ = self.seen.changed() => self.tell_clients().await,
                 () = self.shared.calls.given_up() => self.cancel_calls().await,
             };
             if sent.is_err() {
@@ -207,6 +217,15 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whoever was let in since the last time.
+    async fn tell_clients(&mut self) -> Result<(), Gone> {
+        let clients = self.shared.seen.untold(&mut self.clients);
+        if clients.is_empty() {
+            return Ok(());
+        }
+        self.say(Word::ClientsSeen(ClientsSeen { clients })).await
     }
 
     /// Nobody reads these any more.

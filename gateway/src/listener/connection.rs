@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use portcullis_contract::identity::Holder;
 use portcullis_contract::snapshot::Mode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +30,7 @@ use crate::auth::{
 use crate::body::Body;
 use crate::config::Config;
 use crate::limits::Limits;
+use crate::seen::GRAIN;
 use crate::service;
 use crate::shared::Shared;
 
@@ -45,6 +48,8 @@ pub(crate) struct Connection {
     origin: Origin,
     activity: Arc<Activity>,
     judgement: Mutex<Judgement>,
+    /// When its client was noted as seen, in seconds since the epoch.
+    seen: AtomicI64,
     /// What was upgraded from it and goes on.
     upgrades: TaskTracker,
     why: OnceLock<Cut>,
@@ -151,6 +156,7 @@ impl Connection {
             cut: parent.child_token(),
             activity: Arc::new(Activity::new()),
             judgement: Mutex::default(),
+            seen: AtomicI64::new(i64::MIN),
             upgrades: TaskTracker::new(),
             why: OnceLock::new(),
             chain,
@@ -175,11 +181,25 @@ impl Connection {
             &read
         };
         let verdict = self.principal(config, carried);
+        if let Ok(principal) = &verdict {
+            self.note_seen(principal);
+        }
         let unknown = DenialReason::Token(TokenFault::UnknownKey);
         if verdict.as_ref().is_err_and(|denial| denial.reason == unknown) && config.refreshed(carried).await {
             return self.principal(config, carried);
         }
         verdict
+    }
+
+    /// A client's certificate has let somebody in: told once in a while, whoever asks how often.
+    fn note_seen(&self, principal: &Principal) {
+        let Some(ClientCertificate { identity: Ok(identity), .. }) = self.certificate() else { return };
+        let (Holder::Client(client), Some(_)) = (&identity.holder, &principal.certificate) else { return };
+        let (now, last) = (self.shared.clock.now(), self.seen.load(Ordering::Relaxed));
+        if now.saturating_sub(last) >= GRAIN {
+            self.seen.store(now, Ordering::Relaxed);
+            self.shared.seen.note(client, now, self.peer().ip());
+        }
     }
 
     /// Decided once for each configuration and what is shown; the time is looked at for each request, since evidence

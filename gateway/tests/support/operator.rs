@@ -166,7 +166,26 @@ impl Attachment {
         self.instructions.send(Ok(Instruction { instruction: Some(told) })).await.unwrap();
     }
 
+    /// The next report. Of clients that are seen, only [`Attachment::seen`] tells: they come when they come.
     pub(crate) async fn report(&mut self) -> Word {
+        loop {
+            match self.any_report().await {
+                Word::ClientsSeen(_) => {}
+                report => return report,
+            }
+        }
+    }
+
+    /// The next client that was let in, whatever else is reported before it.
+    pub(crate) async fn seen(&mut self) -> Vec<control::ClientSeen> {
+        loop {
+            if let Word::ClientsSeen(seen) = self.any_report().await {
+                return seen.clients;
+            }
+        }
+    }
+
+    async fn any_report(&mut self) -> Word {
         soon("a report", self.reports.message()).await.unwrap().unwrap().report.unwrap()
     }
 

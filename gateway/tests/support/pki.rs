@@ -28,7 +28,16 @@ pub(crate) fn authority(name: &str) -> Authority {
 }
 
 fn leaf(authority: &Authority, usage: Usage, uri: &str, issued: OffsetDateTime) -> Leaf {
-    let profile = LeafProfile {
+    issue_leaf(authority, &profile(usage, uri), issued, &RandomMint).unwrap()
+}
+
+/// What a client's certificate says.
+pub(crate) fn client_profile(name: &str) -> LeafProfile {
+    profile(Usage::Client, &client_uri(name))
+}
+
+fn profile(usage: Usage, uri: &str) -> LeafProfile {
+    LeafProfile {
         common_name: "test".to_owned(),
         usage,
         dns_names: if usage == Usage::Server {
@@ -40,8 +49,7 @@ fn leaf(authority: &Authority, usage: Usage, uri: &str, issued: OffsetDateTime) 
         uris: vec![uri.to_owned()],
         lifetime: Duration::days(7),
         renew_before: Duration::days(2),
-    };
-    issue_leaf(authority, &profile, issued, &RandomMint).unwrap()
+    }
 }
 
 /// The server's certificate.

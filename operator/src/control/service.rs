@@ -6,7 +6,9 @@ use std::time::Duration;
 use portcullis_contract::control::control_server::Control as ControlApi;
 use portcullis_contract::control::instruction::Instruction as Told;
 use portcullis_contract::control::report::Report as Said;
-use portcullis_contract::control::{Hello, Instruction, Redirect, Report, Snapshot, TunnelReport};
+use portcullis_contract::control::{
+    ClientsSeen, Hello, Instruction, Redirect, Report, Snapshot, TunnelReport,
+};
 use portcullis_contract::identity::{Holder, Identity};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,6 +20,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::Control;
 use super::calls::{Calls, Desk};
+use crate::gateway::status::seen::is_news;
 use crate::lease::Leadership;
 use crate::queue::{Queue, Urgency};
 use crate::world::{Key, World};
@@ -190,9 +193,24 @@ impl Call {
         }
     }
 
+    /// Nobody is visited for what the status would not tell anew.
+    fn saw(&self, seen: ClientsSeen) {
+        let (control, key) = (&self.service.control, &self.key);
+        control.saw(key, seen.clients);
+        let Some(gateway) = self.service.world.gateway(key) else { return };
+        let sights = control.seen(key);
+        let mut clients = gateway.status.iter().flat_map(|status| &status.clients);
+        if clients.any(|client| sights.get(&client.name).is_some_and(|it| is_news(Some(client), it))) {
+            self.service.queue.add(key.clone(), Urgency::Routine);
+        }
+    }
+
     fn heard(&self, number: u64, report: Report) {
         if let Some(Said::Tunnel(report)) = report.report {
             return self.heard_of(number, report);
+        }
+        if let Some(Said::ClientsSeen(seen)) = report.report {
+            return self.saw(seen);
         }
         let news = self.service.control.heard(&self.key, &self.pod, number, |session| match report.report {
             Some(Said::Acknowledged(it)) => {
@@ -203,7 +221,10 @@ impl Call {
             }
             Some(Said::Rejected(it)) => session.rejected = Some((it.version, it.reason)),
             Some(Said::Surroundings(it)) => session.surroundings = Some(it.into()),
-            Some(Said::Tunnel(_) | Said::Hello(_) | Said::Call(_) | Said::Cancel(_)) | None => {}
+            Some(
+                Said::Tunnel(_) | Said::ClientsSeen(_) | Said::Hello(_) | Said::Call(_) | Said::Cancel(_),
+            )
+            | None => {}
         });
         if news {
             self.service.queue.add(self.key.clone(), Urgency::Changed);

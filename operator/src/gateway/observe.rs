@@ -10,6 +10,7 @@ use portcullis_pki::Authority;
 use crate::context::Context;
 use crate::control::Session;
 use crate::control::renewals::Asked;
+use crate::control::seen::Sights;
 use crate::names;
 use crate::tunnel::claims::Claims;
 use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod, Purpose, Referred, Roots, Served};
@@ -42,6 +43,8 @@ pub struct Observed {
     pub connected: BTreeMap<String, Vec<String>>,
     /// While the authority is on its way: bundles of connectors that run in this cluster for its Tunnels.
     pub connectors: BTreeMap<Key, Arc<Child>>,
+    /// When replicas have let clients in.
+    pub seen: Sights,
     /// Certificates that clients ask for.
     pub renewals: Vec<Arc<Asked>>,
     /// Signs the control channel's certificates.
@@ -73,6 +76,7 @@ pub fn observe(ctx: &Context, gateway: &Gateway) -> Option<Observed> {
         settling: ctx.leadership.led_for() < SETTLING,
         claims,
         connected: ctx.control.connected(&key),
+        seen: ctx.control.seen(&key),
         renewals: ctx.renewals.waiting(&key),
         control_authority: ctx.control.authority(),
     })

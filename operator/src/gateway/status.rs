@@ -21,6 +21,7 @@ use crate::names;
 use crate::world::Kind;
 
 pub mod replicas;
+pub mod seen;
 pub mod stalled;
 mod surroundings;
 mod warning;
@@ -180,7 +181,7 @@ fn carried_out(
         ca: authority(previous, observed, accepted, applied, now),
         server_certificate: server(previous, accepted, applied),
         public_certificate: accepted.tunnels.as_ref().and_then(Tunnels::public).map(certificate),
-        clients: clients(previous, accepted, applied, now),
+        clients: clients(previous, observed, accepted, applied, now),
         revocations: revocations(applied, &replicas, now),
         tunnels: tunnels(observed, accepted, &replicas),
         ..GatewayStatus::default()
@@ -266,6 +267,7 @@ fn server(previous: &GatewayStatus, accepted: &Accepted, applied: &Applied) -> O
 
 fn clients(
     previous: &GatewayStatus,
+    observed: &Observed,
     accepted: &Accepted,
     applied: &Applied,
     now: Timestamp,
@@ -293,7 +295,8 @@ fn clients(
         };
         let mut renewed = renewed(before, name, &applied.plan.renewals, now);
         renewed.retain(|it| is_not_revoked(applied, it));
-        Some(ClientStatus { renewed, ..client })
+        let (last_seen, last_seen_from) = seen::last_seen(before, observed.seen.get(name), now);
+        Some(ClientStatus { renewed, last_seen, last_seen_from, ..client })
     });
     clients.collect()
 }

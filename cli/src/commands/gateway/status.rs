@@ -32,7 +32,7 @@ struct Status {
 
 pub(super) fn act(context: &Context) -> Result<(), Failure> {
     let gateway = context.gateway()?;
-    let access = context.access(&gateway)?;
+    let access = context.quiet_access(&gateway)?;
     let mut status = Status {
         name: gateway.name().map(ToString::to_string),
         endpoint: gateway.url(),
@@ -54,7 +54,9 @@ pub(super) fn act(context: &Context) -> Result<(), Failure> {
             }
             _ => status.reachable = true,
         }
-        Ok(verify(&gateway, &access).await)
+        let verified = verify(&gateway, &access).await;
+        context.keep(&gateway, &access).await;
+        Ok(verified)
     })?;
     drop(step);
     if !status.reachable {

@@ -14,13 +14,17 @@ use crate::background::{Process, Spot, key};
 use crate::connector::{self, Credentials, EndpointTls, Settings, Teller};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::gateways::Resolved;
 use crate::options::{Listen, Protocol, Wanting};
+use crate::renewal;
 use crate::shutdown;
 use crate::store::Mode;
 use crate::tunnel::{Door, Ended, Event, Last, Listening, Wanted, access, endpoint};
 
 /// How long requests in flight may take when it is stopped.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How often it is looked whether something stored is to be renewed.
+const LOOK: Duration = Duration::from_secs(20);
 /// Events that wait to be printed.
 const WAITING: usize = 256;
 
@@ -147,7 +151,26 @@ async fn until_stopped(
                 Ended::Connector(error) => Failure::new(Exit::Failed, crate::failure::chain(&error)),
             })
         };
-        let (ended, narrated) = tokio::join!(running, narrated);
+        let listened = async { tokio::join!(running, narrated) };
+        // It may go on for longer than what was shown at its beginning holds.
+        let (ended, narrated) = tokio::select! {
+            both = listened => both,
+            never = keeping(context, &gateway) => match never {},
+        };
         ended.and(narrated)
+    }
+}
+
+/// Keeps what is stored for the gateway good while somebody listens.
+async fn keeping(context: &Context, gateway: &Resolved) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match context.quiet_access(gateway) {
+            Ok(access) if renewal::wanted(context, gateway, &access).is_some() => {
+                context.keep(gateway, &access).await;
+            }
+            Ok(_) => {}
+            Err(failure) => context.say.detail(failure.to_string()),
+        }
     }
 }
