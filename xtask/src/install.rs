@@ -171,7 +171,7 @@ impl Site {
 pub(crate) struct Images {
     /// Those that have another name there.
     names: Vec<Named>,
-    /// What is in those that are ours.
+    /// What is in those that are ours, the operator's first.
     contents: String,
 }
 
@@ -181,7 +181,7 @@ impl Images {
         self.names.iter().fold(text.to_owned(), |text, image| text.replace(&image.reference, &image.name))
     }
 
-    /// What the chart is told of them. The operator's pods are replaced where contents are others.
+    /// What the chart is told of them. The operator's pods are replaced where what is in theirs is other than before.
     fn values(&self) -> Result<Value> {
         let [operator, gateway, connector] =
             images::SHIPPED.map(|(name, _)| image_value(&self.named(&images::reference(name))));
@@ -189,15 +189,21 @@ impl Images {
             "image": operator?,
             "gateway": { "image": gateway? },
             "connector": { "image": connector? },
-            "podAnnotations": { CONTENTS: self.contents },
+            "podAnnotations": { CONTENTS: operator_of(&self.contents).0 },
         }))
     }
 
-    /// Whether pods of these other contents would go on under the same names. New names replace pods by themselves.
+    /// Whether pods of Gateways and connectors with these other contents would go on under the same names. New names replace
+    /// pods by themselves.
     fn need_a_restart(&self, running: &str) -> bool {
         let same_names = self.names.iter().all(|image| image.name == image.reference);
-        same_names && running != self.contents
+        same_names && operator_of(running).1 != operator_of(&self.contents).1
     }
+}
+
+/// What is in the operator's image, and what is in the others.
+fn operator_of(contents: &str) -> (&str, &str) {
+    contents.split_once('.').unwrap_or((contents, ""))
 }
 
 /// An image's name in the chart's parts.
@@ -242,7 +248,7 @@ mod tests {
             "gateway": { "image": {
                 "registry": "registry.example:5000/team", "repository": "portcullis-gateway", "tag": "dev-1e" } },
             "connector": { "image": { "registry": "localhost", "repository": "portcullis", "tag": "dev" } },
-            "podAnnotations": { CONTENTS: "0f.1e" },
+            "podAnnotations": { CONTENTS: "0f" },
         });
         assert_eq!(values, wanted);
     }
@@ -252,6 +258,7 @@ mod tests {
         let loaded = images("localhost/portcullis-gateway:dev");
         assert!(!loaded.need_a_restart("0f.1e"));
         assert!(loaded.need_a_restart("0f.00"));
+        assert!(!loaded.need_a_restart("00.1e"), "the operator's own pods have it written on them");
         assert!(loaded.need_a_restart(""), "installed by somebody else");
         let pushed = images("registry.example/portcullis-gateway:dev-1e");
         assert!(!pushed.need_a_restart("0f.00"), "its new name does it");
