@@ -148,10 +148,10 @@ async fn renew(fault: Option<(usize, Fault)>) -> (Vec<String>, bool) {
     let script = fault.map_or_else(Arc::default, |(number, fault)| Script::failing(number, fault));
     let mut operator = Operator::start_scripted(&namespace, script.clone()).await;
     let shown = secret(&client, &namespace, "door-client-ci").await.remove("tls.crt").unwrap();
-    let shows = Credentials::of(&client, &namespace, "door").await;
+    let credentials = Credentials::of(&client, &namespace, "door").await;
     let key = KeyPair::generate().unwrap();
     let told = loop {
-        let mut replica = Replica::attach_soon(operator.control, &shows, "door-1").await;
+        let mut replica = Replica::attach_soon(operator.control, &credentials, "door-1").await;
         let asked = replica.call_shown("ci", &shown, asking(&key));
         let gone = tokio::select! {
             answer = asked => match answer {

@@ -31,7 +31,9 @@ pub fn warning(gateway: &str, ends: i64, now: i64) -> Option<String> {
             1 => "in a day".to_owned(),
             days => format!("in {days} days"),
         };
-        Some(format!("the client certificate for the gateway {gateway} ends {when}: {again}"))
+        Some(format!(
+            "the client certificate for the gateway {gateway} ends {when}: run `portcullis gateway renew`, or {again}"
+        ))
     } else {
         None
     }
@@ -53,9 +55,12 @@ mod tests {
     fn an_end_is_warned_of_a_week_ahead() {
         let day = 24 * 3600;
         assert_eq!(warning("shop", 100 * day, 93 * day), None);
-        assert!(warning("shop", 100 * day, 93 * day + 1).unwrap().contains("in 6 days"));
+        let near = warning("shop", 100 * day, 93 * day + 1).unwrap();
+        assert!(near.contains("in 6 days") && near.contains("gateway renew"), "{near}");
         assert!(warning("shop", 100 * day, 99 * day + 1).unwrap().contains("in less than a day"));
         assert!(warning("shop", 100 * day, 100 * day).unwrap().contains("is over"));
+        let over = warning("shop", 100 * day, 100 * day).unwrap();
+        assert!(!over.contains("gateway renew"), "with one that is over nobody gets in to renew it: {over}");
     }
 
     #[test]
