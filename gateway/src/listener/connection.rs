@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use portcullis_contract::identity::Holder;
+use portcullis_contract::identity::{Holder, Identity};
 use portcullis_contract::snapshot::Mode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,7 +25,7 @@ use super::origin::Origin;
 use super::transport::Transport;
 use super::trust::Trust;
 use crate::auth::{
-    self, Carried, Chain, ClientCertificate, Denial, DenialReason, Evidence, Principal, TokenFault,
+    self, Carried, Chain, ClientCertificate, Denial, DenialReason, Evidence, Principal, Signer, TokenFault,
 };
 use crate::body::Body;
 use crate::config::Config;
@@ -193,12 +193,16 @@ impl Connection {
 
     /// A client's certificate has let somebody in: told once in a while, whoever asks how often.
     fn note_seen(&self, principal: &Principal) {
-        let Some(ClientCertificate { identity: Ok(identity), .. }) = self.certificate() else { return };
-        let (Holder::Client(client), Some(_)) = (&identity.holder, &principal.certificate) else { return };
         let (now, last) = (self.shared.clock.now(), self.seen.load(Ordering::Relaxed));
-        if now.saturating_sub(last) >= GRAIN {
-            self.seen.store(now, Ordering::Relaxed);
-            self.shared.seen.note(client, now, self.peer().ip());
+        if now.saturating_sub(last) < GRAIN || principal.certificate.is_none() {
+            return;
+        }
+        self.seen.store(now, Ordering::Relaxed);
+        let own = self.certificate().filter(|it| it.signer == Signer::Own);
+        if let Some(Ok(Identity { holder: Holder::Client(client), .. })) =
+            own.map(ClientCertificate::identity)
+        {
+            self.shared.seen.note(&client, now, self.peer().ip());
         }
     }
 
