@@ -59,6 +59,41 @@ async fn from_a_machine_that_knows_nothing_one_command_makes_a_gateway_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_renewed_through_the_gateway_with_a_key_of_this_machine_and_goes_with_its_client() {
+    let spec = |scope: &str| {
+        format!("{{clients: [{{name: laptop, user: alice, scopes: ['{scope}']}}, {{name: ci}}]}}")
+    };
+    let door = Door::ready(&spec("tunnel:read")).await;
+    let home = Home::new();
+    let object = format!("{}/door", door.namespace);
+    home.well(&["gateway", "add", "--from-kube", &object, "--client", "laptop"]).await;
+    let refused = home.fails(&["gateway", "renew"], 4).await;
+    assert!(refused.contains("identity:renew"), "{refused}");
+
+    door.apply(&spec("identity:renew")).await;
+    door.until_ready().await;
+    let folder = format!(".config/portcullis/gateways/{}-door/mtls", door.namespace);
+    let stored =
+        || ["tls.crt", "tls.key"].map(|it| std::fs::read_to_string(home.path(&folder).join(it)).unwrap());
+    let before = stored();
+    let renewed = home.json(&["gateway", "renew"]).await;
+    let after = stored();
+    assert!(before[0] != after[0] && before[1] != after[1], "certificate and key are new");
+    assert_eq!(home.json(&["gateway", "status"]).await["user"], "alice");
+    let status = door.until_ready().await.status.unwrap();
+    let serials: Vec<_> = status.clients[0].renewed.iter().map(|it| it.serial.as_str()).collect();
+    assert_eq!(serials, [renewed["serial"].as_str().unwrap()]);
+
+    door.apply("{clients: [{name: ci}]}").await;
+    portcullis_tests::until(&door.client, &door.namespace, "door", |gateway| {
+        let mut revocations = gateway.status.iter().flat_map(|status| &status.revocations);
+        revocations.any(|it| renewed["serial"] == it.serial.as_str() && it.enforced_at.is_some())
+    })
+    .await;
+    assert!(home.fails(&["gateway", "status"], 4).await.contains("revoked"), "it goes with its client");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_several_clients_none_is_guessed_and_what_is_not_there_is_said() {
     let door = Door::ready("{clients: [{name: ci}, {name: laptop}]}").await;
     let home = Home::new();
