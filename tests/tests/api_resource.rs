@@ -38,6 +38,7 @@ backends: [{name: api, match: {pathPrefix: /}, service: {name: api, port: 80}}]
         "pki": {
             "keyAlgorithm": "P256",
             "ca": { "duration": "87600h", "publishFor": "24h" },
+            "publishTrust": false,
             "server": { "duration": "168h" },
         },
         "clients": [{ "name": "alice", "duration": "720h" }],
