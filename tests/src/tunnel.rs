@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use kube::runtime::wait::await_condition;
 use portcullis_api::Tunnel;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
@@ -117,4 +118,14 @@ pub async fn until(client: &kube::Client, namespace: &str, name: &str, wanted: [
         assert!(began.elapsed() < crate::PATIENCE, "{wanted:?} never came: {:#?}", tunnel.status);
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Waits until a condition of a Tunnel says this.
+pub async fn until_said(client: &kube::Client, namespace: &str, name: &str, kind: &str, said: &str) {
+    let api: Api<Tunnel> = Api::namespaced(client.clone(), namespace);
+    let says = |tunnel: Option<&Tunnel>| {
+        tunnel.and_then(|it| condition(it, kind)).is_some_and(|it| it.message.contains(said))
+    };
+    let met = tokio::time::timeout(crate::PATIENCE, await_condition(api, name, says)).await;
+    met.unwrap_or_else(|_| panic!("{kind} never said: {said}")).expect("the watch goes on");
 }
