@@ -221,9 +221,13 @@ async fn an_authority_is_rotated_under_load_without_a_failed_handshake_and_witho
     let disturbed = (load.rotations > 1).then(|| tokio::spawn(disturbs(Arc::clone(&door), over.clone())));
 
     let mut last = first.clone();
-    while last.generation < first.generation + load.rotations
-        || handshakes.load(Ordering::SeqCst) < load.handshakes
-    {
+    for number in 1..=load.rotations {
+        if number == load.rotations {
+            // The last one comes once as many have come as were to.
+            while handshakes.load(Ordering::SeqCst) < load.handshakes {
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
         let (old, wanted) = (last.fingerprint, last.generation + 1);
         let rotate = format!("portcullis.dev/rotate=to-{wanted}");
         door.kubectl(&["annotate", "--overwrite", "gateway", "door", &rotate], None).await;
@@ -269,6 +273,7 @@ async fn an_authority_is_rotated_under_load_without_a_failed_handshake_and_witho
         failed.len(),
         load.connections
     );
+    failed.iter().take(20).for_each(|failure| println!("failed: {failure}"));
     assert!(handshakes >= load.handshakes && count > 10 && asked > load.connections);
     assert!(failed.is_empty(), "{failed:#?}");
 }
