@@ -76,13 +76,13 @@ async fn visit(caller: &Caller, bundle: &Bundle) -> Result<(), String> {
     timeout(ANSWER, visit).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
-/// Asks, and is answered with 200. Where the backend was not reached (502), it is asked once more on the same connection,
+/// Asks, and is answered with 200. Where the backend was not reached (502; 504 by a replica that stood still meanwhile), it is asked once more on the same connection,
 /// and must be by then: what is looked at here is the way in.
 async fn asked<F: Future<Output = hyper::Result<http::Response<Incoming>>>>(
     mut ask: impl FnMut() -> F,
 ) -> Result<http::Response<Incoming>, String> {
     let mut answer = ask().await.map_err(|error| format!("no answer: {error}"))?;
-    if answer.status() == 502 {
+    if matches!(answer.status().as_u16(), 502 | 504) {
         println!("the backend was not reached: asked again");
         drop(answer.into_body().collect().await);
         answer = ask().await.map_err(|error| format!("no answer: {error}"))?;
