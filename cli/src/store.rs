@@ -20,13 +20,6 @@ pub(crate) mod folder;
 mod lock;
 mod metadata;
 mod name;
-/// A folder of the XDG Base Directory Specification: the variable's, else this one in the home. None without a home.
-pub(crate) fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
-    let configured = env::var_os(variable).map(PathBuf::from).filter(|it| it.is_absolute());
-    let base = configured.or_else(|| env::home_dir().map(|home| home.join(in_home)));
-    base.filter(|it| it.is_absolute())
-}
-
 #[cfg(test)]
 mod tests;
 
@@ -98,6 +91,13 @@ pub struct Store {
     /// None where nothing says where it is, as in a container: then there is nothing of our own to read.
     own: Option<PathBuf>,
     system: PathBuf,
+}
+
+/// A folder of the XDG Base Directory Specification: the variable's, else this one in the home. None without a home.
+pub(crate) fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
+    let configured = env::var_os(variable).map(PathBuf::from).filter(|it| it.is_absolute());
+    let base = configured.or_else(|| env::home_dir().map(|home| home.join(in_home)));
+    base.filter(|it| it.is_absolute())
 }
 
 impl Store {

@@ -183,7 +183,8 @@ impl World {
     }
 
     /// Takes a Tunnel in. None where it is no news; otherwise the Gateways that it means something to.
-    pub fn put_tunnel(&self, tunnel: Tunnel) -> Option<Vec<Key>> {
+    pub fn put_tunnel(&self, mut tunnel: Tunnel) -> Option<Vec<Key>> {
+        tunnel.metadata.managed_fields = None;
         let (key, gateway) = (Key::of(&tunnel), Key::of_gateway(&tunnel));
         let mut state = self.lock();
         let known = state.tunnels.get(&key).cloned();
@@ -336,7 +337,8 @@ impl World {
     }
 
     /// Takes a Gateway in. False where it is no news.
-    pub fn put_gateway(&self, gateway: Gateway) -> bool {
+    pub fn put_gateway(&self, mut gateway: Gateway) -> bool {
+        gateway.metadata.managed_fields = None;
         let key = Key::of(&gateway);
         let mut state = self.lock();
         if state.gateways.get(&key).is_some_and(|known| {

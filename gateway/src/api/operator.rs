@@ -12,8 +12,8 @@ use crate::control::Pending;
 
 /// Asks, and waits for the answer. What the request says is the operator's to judge.
 pub(super) async fn ask<T>(request: Request<T>, call: impl FnOnce(T) -> Call) -> Result<Answer, Status> {
-    let asked = taking_tunnels(&request)?.clone();
-    asked.calls.ask(caller(&asked), call(request.into_inner())).await
+    taking_tunnels(&request)?;
+    ask_of_itself(request, call).await
 }
 
 /// Asks about the gateway, whether or not it takes Tunnels.

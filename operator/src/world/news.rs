@@ -22,8 +22,7 @@ pub struct News<'a> {
 
 impl News<'_> {
     /// A Gateway as it is now.
-    pub fn gateway(self, mut gateway: Gateway, urgency: Urgency) {
-        gateway.metadata.managed_fields = None;
+    pub fn gateway(self, gateway: Gateway, urgency: Urgency) {
         let key = Key::of(&gateway);
         let before = self.world.revision(&key);
         if self.world.put_gateway(gateway) {
@@ -35,8 +34,7 @@ impl News<'_> {
     }
 
     /// A Tunnel as it is now: it means something to its Gateway, and to the others that want the same name.
-    pub fn tunnel(self, mut tunnel: Tunnel, urgency: Urgency) {
-        tunnel.metadata.managed_fields = None;
+    pub fn tunnel(self, tunnel: Tunnel, urgency: Urgency) {
         let key = Key::of(&tunnel);
         if let Some(gateways) = self.world.put_tunnel(tunnel) {
             self.wake_rivals(&gateways, urgency);
@@ -48,21 +46,21 @@ impl News<'_> {
     }
 
     /// What came back when a Gateway's status was written, after a visit that saw it as it was before.
-    pub fn gateway_written(self, visited: &Gateway, mut written: Gateway) {
+    pub fn gateway_written(self, visited: &Gateway, written: Gateway) {
         if is_other(visited, &written) {
-            return self.gateway(written, Urgency::Changed);
+            self.gateway(written, Urgency::Changed);
+        } else {
+            self.world.put_gateway(written);
         }
-        written.metadata.managed_fields = None;
-        self.world.put_gateway(written);
     }
 
     /// What came back when a Tunnel's status was written, after a visit that saw it as it was before.
-    pub fn tunnel_written(self, visited: &Tunnel, mut written: Tunnel) {
+    pub fn tunnel_written(self, visited: &Tunnel, written: Tunnel) {
         if is_other(visited, &written) {
-            return self.tunnel(written, Urgency::Changed);
+            self.tunnel(written, Urgency::Changed);
+        } else {
+            self.world.put_tunnel(written);
         }
-        written.metadata.managed_fields = None;
-        self.world.put_tunnel(written);
     }
 
     /// Tunnels of a Gateway that has changed.

@@ -68,7 +68,7 @@ pub(super) async fn renew(
     let Shown { client, serial, fingerprint, key_digest } = shown;
     let address = said.address.chars().take(ADDRESS).collect();
     let user = rights.caller.user.clone();
-    let place = ctx.renewals.wait(gateway, |id| Asked {
+    let mut place = ctx.renewals.wait(gateway, |id| Asked {
         id,
         client,
         serial,
@@ -79,7 +79,6 @@ pub(super) async fn renew(
         address,
     });
     ctx.queue.add(gateway.clone(), Urgency::Changed);
-    let mut place = place;
     match tokio::time::timeout(PATIENCE, &mut place.answer).await {
         Ok(Ok(Ok(issued))) => {
             let facts = issued.certificate.facts;
