@@ -70,6 +70,15 @@ impl Door {
         gateway
     }
 
+    /// Waits until the status says that every replica has cut what came with a certificate of this serial.
+    pub async fn until_enforced(&self, serial: &str) {
+        crate::until(&self.client, &self.namespace, "door", |gateway| {
+            let mut revocations = gateway.status.iter().flat_map(|status| &status.revocations);
+            revocations.any(|it| it.serial == serial && it.enforced_at.is_some())
+        })
+        .await;
+    }
+
     /// The folder with a client's bundle, fetched anew.
     pub async fn bundle(&self, client: &str) -> PathBuf {
         let secret =

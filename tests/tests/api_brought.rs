@@ -3,34 +3,18 @@
 
 use kube::Client;
 use portcullis_api::{Gateway, RotationPhase};
-use portcullis_contract::control::instruction::Instruction as Told;
-use portcullis_contract::snapshot::Snapshot;
 use portcullis_operator::world::Kind;
 use portcullis_tests::company::{Company, Keys, Signed, delete_secret, put_config_map, put_secret};
 use portcullis_tests::operator::Operator;
-use portcullis_tests::replica::{Credentials, Replica, ready_pod, secret};
+use portcullis_tests::replica::{Credentials, Replica, obedient, ready_pod, secret};
 use portcullis_tests::settled::settled;
 use portcullis_tests::{apply, children, client, is, message, namespace, until, until_child};
-use tokio::task::JoinHandle;
 
 const SPEC: &str = "{clients: [{name: alice}], pki: {ca: {secretRef: {name: example-issuing-ca}, publishFor: 0s, retireAfter: 1s}}}";
 
 async fn bring(client: &Client, namespace: &str, company: &Company, issuing: &Signed) {
     let data = [("tls.crt", &*issuing.certificate), ("tls.key", &issuing.key), ("ca.crt", &company.root())];
     put_secret(client, namespace, "example-issuing-ca", &data).await;
-}
-
-/// A replica that serves whatever it is told.
-fn replica(client: Client, namespace: String, operator: &Operator) -> JoinHandle<()> {
-    let address = operator.control;
-    tokio::spawn(async move {
-        let shows = Credentials::of(&client, &namespace, "door").await;
-        let mut replica = Replica::attach_soon(address, &shows, "door-1").await;
-        while let Some(Told::Snapshot(told)) = replica.told().await {
-            let read = Snapshot::from_json(&told.json).unwrap();
-            replica.acknowledge(&told.version, &read.server_fingerprint).await;
-        }
-    })
 }
 
 fn is_signed_by(subject: &'static str, generation: i64) -> impl Fn(&Gateway) -> bool {
@@ -82,7 +66,7 @@ async fn what_is_written_into_the_secret_takes_over_in_phases_and_what_cannot_si
     apply(&client, &namespace, "door", SPEC).await.unwrap();
     ready_pod(&client, &namespace, "door", "door-1").await;
     until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
-    let serves = replica(client.clone(), namespace.clone(), &operator);
+    let serves = obedient(client.clone(), namespace.clone(), &operator);
 
     let swapped = Signed { certificate: second.certificate.clone(), key: first.key.clone() };
     bring(&client, &namespace, &company, &swapped).await;
@@ -103,7 +87,7 @@ async fn what_is_written_into_the_secret_takes_over_in_phases_and_what_cannot_si
     serves.abort();
     operator.stop().await;
     let operator = Operator::start(&namespace).await;
-    let serves = replica(client.clone(), namespace.clone(), &operator);
+    let serves = obedient(client.clone(), namespace.clone(), &operator);
     apply(&client, &namespace, "door", &SPEC.replace("{name: alice}", "{name: alice}, {name: bob}"))
         .await
         .unwrap();
@@ -141,18 +125,11 @@ async fn roots_of_other_authorities_are_told_as_they_are_written_and_missed_in_w
     until(&client, &namespace, "door", is("ResolvedRefs", "True", "ResolvedRefs")).await;
     let shows = Credentials::of(&client, &namespace, "door").await;
     let mut replica = Replica::attach_soon(operator.control, &shows, "door-1").await;
-    let Some(Told::Snapshot(told)) = replica.told().await else { panic!("it is told a configuration") };
-    let read = Snapshot::from_json(&told.json).unwrap();
+    let (_, read) = replica.snapshot().await;
     assert_eq!(read.client_authorities[0].roots, company.root());
     let other = Company::new("Other", Keys::Ec);
     put_config_map(&client, &namespace, "corp-roots", &[("ca.crt", &other.root())]).await;
-    loop {
-        let Some(Told::Snapshot(told)) = replica.told().await else { panic!("it is told of the change") };
-        let read = Snapshot::from_json(&told.json).unwrap();
-        if read.client_authorities[0].roots == other.root() {
-            break;
-        }
-    }
+    while replica.snapshot().await.1.client_authorities[0].roots != other.root() {}
     operator.stop().await;
 }
 

@@ -9,16 +9,13 @@ use futures::{StreamExt as _, stream};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use portcullis_api::{Gateway, RotationPhase};
-use portcullis_contract::control::instruction::Instruction as Told;
-use portcullis_contract::snapshot::Snapshot;
 use portcullis_pki::read_leaf;
 use portcullis_tests::faults::{Fault, Script};
 use portcullis_tests::operator::Operator;
-use portcullis_tests::replica::{Credentials, Replica, ready_pod, secret};
+use portcullis_tests::replica::{obedient, ready_pod, secret};
 use portcullis_tests::settled::settled;
 use portcullis_tests::{PATIENCE, apply, client, is, namespace, until};
 use serde_json::json;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How many rotations go on side by side.
@@ -37,19 +34,6 @@ fn is_at(phase: RotationPhase, generation: i64) -> impl Fn(&Gateway) -> bool + C
         let ca = gateway.status.as_ref().and_then(|status| status.ca.as_ref());
         ca.is_some_and(|ca| ca.phase == phase && ca.generation == generation)
     }
-}
-
-/// A replica that serves whatever it is told, and dials again when its operator is gone.
-fn replica(client: Client, namespace: String, operator: &Operator) -> JoinHandle<()> {
-    let address = operator.control;
-    tokio::spawn(async move {
-        let shows = Credentials::of(&client, &namespace, "door").await;
-        let mut replica = Replica::attach_soon(address, &shows, "door-1").await;
-        while let Some(Told::Snapshot(told)) = replica.told().await {
-            let read = Snapshot::from_json(&told.json).unwrap();
-            replica.acknowledge(&told.version, &read.server_fingerprint).await;
-        }
-    })
 }
 
 /// What somebody shows and whom they believe.
@@ -97,7 +81,7 @@ async fn rotate(number: Option<(usize, Fault)>) -> (Vec<String>, bool) {
     apply(&client, &namespace, "door", SPEC).await.unwrap();
     ready_pod(&client, &namespace, "door", "door-1").await;
     until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
-    let serves = replica(client.clone(), namespace.clone(), &first);
+    let serves = obedient(client.clone(), namespace.clone(), &first);
     until(&client, &namespace, "door", is("Ready", "True", "Ready")).await;
     first.stop().await;
     serves.abort();
@@ -105,7 +89,7 @@ async fn rotate(number: Option<(usize, Fault)>) -> (Vec<String>, bool) {
 
     let script = number.map_or_else(Arc::default, |(number, fault)| Script::failing(number, fault));
     let mut operator = Operator::start_scripted(&namespace, script.clone()).await;
-    let mut serves = replica(client.clone(), namespace.clone(), &operator);
+    let mut serves = obedient(client.clone(), namespace.clone(), &operator);
     let ends = until(&client, &namespace, "door", is_at(RotationPhase::Stable, 2));
     let watched = watched(&client, &namespace);
     tokio::pin!(ends, watched);
@@ -117,7 +101,7 @@ async fn rotate(number: Option<(usize, Fault)>) -> (Vec<String>, bool) {
                 serves.abort();
                 operator.kill();
                 operator = Operator::start(&namespace).await;
-                serves = replica(client.clone(), namespace.clone(), &operator);
+                serves = obedient(client.clone(), namespace.clone(), &operator);
             }
         }
     }
@@ -131,7 +115,7 @@ async fn rotate(number: Option<(usize, Fault)>) -> (Vec<String>, bool) {
 
     // The same id again is nothing new.
     let again = Operator::start(&namespace).await;
-    let serves = replica(client.clone(), namespace.clone(), &again);
+    let serves = obedient(client.clone(), namespace.clone(), &again);
     apply(&client, &namespace, "other", "clients: []").await.unwrap();
     until(&client, &namespace, "other", is("CertificatesReady", "True", "Issued")).await;
     let quiet = again.script.clone();
@@ -186,7 +170,7 @@ async fn a_replica_that_is_away_is_waited_for_by_name_and_a_rollback_leads_back(
     until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
     let before = secret(&client, &namespace, "door-ca").await;
     let bundle = secret(&client, &namespace, "door-client-alice").await;
-    let serves = replica(client.clone(), namespace.clone(), &operator);
+    let serves = obedient(client.clone(), namespace.clone(), &operator);
     annotate(&client, &namespace, "portcullis.dev/rotate", "one").await;
     let waits = |gateway: &Gateway| {
         let ca = gateway.status.as_ref().and_then(|status| status.ca.as_ref());
@@ -231,7 +215,7 @@ async fn in_an_emergency_the_new_authority_is_the_only_one_at_once_and_the_condi
     let renewed = secret(&client, &namespace, "door-client-alice").await;
     assert_ne!(renewed["tls.crt"], bundle["tls.crt"]);
     assert_eq!(renewed["ca.crt"].matches("BEGIN CERTIFICATE").count(), 1);
-    let serves = replica(client.clone(), namespace.clone(), &operator);
+    let serves = obedient(client.clone(), namespace.clone(), &operator);
     let over = until(&client, &namespace, "door", is_at(RotationPhase::Stable, 2)).await;
     assert!(over.status.unwrap().conditions.iter().all(|it| it.type_ != "Warning"));
     serves.abort();

@@ -85,11 +85,7 @@ async fn a_certificate_is_renewed_through_the_gateway_with_a_key_of_this_machine
     assert_eq!(serials, [renewed["serial"].as_str().unwrap()]);
 
     door.apply("{clients: [{name: ci}]}").await;
-    portcullis_tests::until(&door.client, &door.namespace, "door", |gateway| {
-        let mut revocations = gateway.status.iter().flat_map(|status| &status.revocations);
-        revocations.any(|it| renewed["serial"] == it.serial.as_str() && it.enforced_at.is_some())
-    })
-    .await;
+    door.until_enforced(renewed["serial"].as_str().unwrap()).await;
     assert!(home.fails(&["gateway", "status"], 4).await.contains("revoked"), "it goes with its client");
 }
 

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use portcullis_api::Gateway;
-use portcullis_tests::PATIENCE;
 use portcullis_tests::command::Home;
 use portcullis_tests::door::Door;
 use portcullis_tests::lag::Lag;
 use portcullis_tests::mutual::{Bundle, Caller, configured, connecting};
 use portcullis_tests::process::Process;
 use portcullis_tests::replica::secret;
-use portcullis_tests::tunnel;
-use portcullis_tests::until;
+use portcullis_tests::{PATIENCE, tunnel};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -74,15 +72,6 @@ async fn opened(
     [("stream", stream), ("WebSocket", socket), ("connector", connector)]
 }
 
-/// Waits until the status says that every replica has cut what came with a certificate.
-async fn enforced(door: &Door, serial: &str) {
-    let is_enforced = |gateway: &Gateway| {
-        let revocations = gateway.status.iter().flat_map(|it| &it.revocations);
-        revocations.into_iter().any(|it| it.serial == serial && it.enforced_at.is_some())
-    };
-    until(&door.client, &door.namespace, "door", is_enforced).await;
-}
-
 const ENDPOINT: &str = "http://127.0.0.1:9";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +115,7 @@ async fn what_a_stolen_certificate_has_open_is_cut_at_once_and_its_owner_goes_on
         let at_most = PROMISED + lag.so_far().saturating_sub(lagged) + 5 * write;
         let last = &took[took.len() - 3..];
         assert!(last.iter().all(|it| it.0 <= at_most), "cut after {last:?}, not {at_most:?}");
-        enforced(&door, &before[number]).await;
+        door.until_enforced(&before[number]).await;
         for _ in 0..3 {
             let again = match caller.http2(tickets.clone()).await {
                 // With TLS 1.3 a client learns of it once it has asked.
