@@ -31,6 +31,7 @@ pub mod ports;
 pub mod process;
 pub mod real;
 pub mod replica;
+pub mod rotation;
 pub mod settled;
 pub mod tunnel;
 pub mod visitor;

@@ -137,11 +137,18 @@ fn loopback() -> String {
 
 /// A program whose end, however sudden, is the end of all that it has started: it is the first process of a namespace.
 pub fn contained(program: &str) -> Command {
+    namespaced(&["--mount-proc"], program)
+}
+
+/// The same, where `/proc` shows the machine's processes: for files of a pod, below the root of one of its own.
+fn contained_beside_pods(program: &str) -> Command {
+    namespaced(&[], program)
+}
+
+fn namespaced(more: &[&str], program: &str) -> Command {
     let mut contained = Command::new("unshare");
-    contained
-        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", program])
-        .env("PATH", search_path());
-    contained.kill_on_drop(true);
+    contained.args(["--mount", "--pid", "--fork", "--kill-child"]).args(more).arg(program);
+    contained.env("PATH", search_path()).kill_on_drop(true);
     contained
 }
 

@@ -1,7 +1,6 @@
 //! The authority of a Gateway is rotated in a real cluster, while callers come without a pause with whatever bundle is in
 //! their Secret, and one connection stays open all the while.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,19 +11,18 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::TokioIo;
-use portcullis_api::{AuthorityStatus, Gateway, RotationPhase};
-use portcullis_tests::door::{Door, text};
+use portcullis_api::RotationPhase;
+use portcullis_tests::door::Door;
 use portcullis_tests::leader;
 use portcullis_tests::mutual::{Bundle, Caller, configured};
 use portcullis_tests::process::Process;
 use portcullis_tests::replica::secret;
+use portcullis_tests::rotation::{PHASE, come_by_tools, rotate, until};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Whatever a phase waits for is there by then: the kubelet takes a minute or two to bring a Secret.
-const PHASE: Duration = Duration::from_mins(8);
 /// Nobody waits longer for one answer.
 const ANSWER: Duration = Duration::from_secs(30);
 /// How long a connection that is kept is not asked, at most.
@@ -141,40 +139,6 @@ async fn disturbs(door: Arc<Door>, over: CancellationToken) -> usize {
     count
 }
 
-async fn until(door: &Door, wish: impl Fn(&AuthorityStatus) -> bool) -> AuthorityStatus {
-    let gateways: kube::Api<Gateway> = kube::Api::namespaced(door.client.clone(), &door.namespace);
-    let (began, mut said) = (Instant::now(), String::new());
-    loop {
-        let ca = gateways.get("door").await.unwrap().status.unwrap().ca.unwrap();
-        let now = format!("{:?}, waits for {:?}", ca.phase, ca.waiting_for);
-        if now != said {
-            println!("{:6.1} s: {now}", began.elapsed().as_secs_f64());
-            said = now;
-        }
-        if wish(&ca) {
-            return ca;
-        }
-        assert!(began.elapsed() < PHASE, "not as wished: {ca:#?}");
-        sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// `curl` and `grpcurl` with the bundle in the Secret; says what fails.
-async fn with_tools(door: &Door, number: usize, failed: &mut Vec<String>) {
-    let bundle: &Path = &door.bundle("bob").await;
-    if number.is_multiple_of(2) {
-        let code = door.code(bundle, "/status/200").await;
-        if code != "200" {
-            failed.push(format!("curl: {code}"));
-        }
-    } else {
-        let who = door.grpcurl(bundle, "portcullis.gateway.v1.Gateway/WhoAmI").await;
-        if !who.status.success() {
-            failed.push(format!("grpcurl: {}", text(&who.stderr)));
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_is_rotated_under_load_without_a_failed_handshake_and_without_a_connection_that_is_cut()
 {
@@ -209,14 +173,7 @@ async fn an_authority_is_rotated_under_load_without_a_failed_handshake_and_witho
     };
     let tools = {
         let (door, over) = (Arc::clone(&door), over.clone());
-        tokio::spawn(async move {
-            let (mut count, mut failed) = (0, Vec::new());
-            while !over.is_cancelled() {
-                with_tools(&door, count, &mut failed).await;
-                count += 1;
-            }
-            (count, failed)
-        })
+        tokio::spawn(async move { come_by_tools(&door, None, over).await })
     };
     let disturbed = (load.rotations > 1).then(|| tokio::spawn(disturbs(Arc::clone(&door), over.clone())));
 
@@ -228,11 +185,7 @@ async fn an_authority_is_rotated_under_load_without_a_failed_handshake_and_witho
                 sleep(Duration::from_millis(200)).await;
             }
         }
-        let (old, wanted) = (last.fingerprint, last.generation + 1);
-        let rotate = format!("portcullis.dev/rotate=to-{wanted}");
-        door.kubectl(&["annotate", "--overwrite", "gateway", "door", &rotate], None).await;
-        last = until(&door, |ca| ca.phase == RotationPhase::Stable && ca.generation == wanted).await;
-        assert_ne!(last.fingerprint, old);
+        last = rotate(&door, &last).await;
         println!("{} new connections by now", handshakes.load(Ordering::SeqCst));
     }
     // Whoever believes the server has still to show a certificate of the new one.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{Server, contained, json_of, loopback};
+use super::{Server, contained_beside_pods, json_of, loopback};
 use crate::chart;
 use crate::door::kubectl;
 
@@ -36,8 +36,35 @@ impl Prometheus {
             targets.extend(pods(namespace).await);
         }
         std::fs::write(path.join(TARGETS), Value::from(targets).to_string()).unwrap();
+        Self::started(folder).await
+    }
+
+    /// Starts one that looks every ten seconds at one target alone, with the files of a client's certificate.
+    pub async fn looking(host: &str, address: &str, path: &str, bundle: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| bundle.join(name);
+        let configuration = json!({
+            "global": { "scrape_interval": "10s", "scrape_timeout": "10s" },
+            "scrape_configs": [{
+                "job_name": "door",
+                "scheme": "https",
+                "metrics_path": path,
+                "tls_config": {
+                    "ca_file": file("ca.crt"), "cert_file": file("tls.crt"), "key_file": file("tls.key"),
+                    "server_name": host,
+                },
+                "static_configs": [{ "targets": [address] }],
+            }],
+        });
+        std::fs::write(folder.path().join("prometheus.yaml"), configuration.to_string()).unwrap();
+        Self::started(folder).await
+    }
+
+    /// With what is in its folder.
+    async fn started(folder: TempDir) -> Self {
+        let path = folder.path();
         let address = format!("{}:9090", loopback());
-        let mut prometheus = contained("prometheus");
+        let mut prometheus = contained_beside_pods("prometheus");
         prometheus.arg(format!("--config.file={}", path.join("prometheus.yaml").display()));
         prometheus.arg(format!("--storage.tsdb.path={}", path.join("data").display()));
         prometheus.arg(format!("--web.listen-address={address}"));
@@ -54,6 +81,14 @@ impl Prometheus {
         };
         started.server.until(answers).await;
         started
+    }
+
+    /// What became of the last look at a target that did not answer.
+    pub async fn failure(&self) -> String {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--max-time", "60"]);
+        let answer = curl.arg(format!("http://{}/api/v1/targets", self.address)).output().await.unwrap();
+        json_of(&answer)["data"]["activeTargets"].to_string()
     }
 
     /// What a query returns now; fails the test where Prometheus does not understand it.
