@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Nobody waits longer for one answer.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How long a replica stands still: half of what a handshake may take, which would be let go otherwise.
+const STANDS: Duration = Duration::from_secs(5);
 /// How long a connection that is kept is not asked, at most.
 const PAUSE: Duration = Duration::from_secs(10);
 const SPEC: &str = "
@@ -74,8 +76,8 @@ async fn visit(caller: &Caller, bundle: &Bundle) -> Result<(), String> {
     timeout(ANSWER, visit).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
-/// Asks, and is answered with 200. Where the backend was not reached (502; 504 by a replica that stood still meanwhile), it is asked once more on the same connection,
-/// and must be by then: what is looked at here is the way in.
+/// Asks, and is answered with 200. Where the backend was not reached (502; 504 by a replica that stood still meanwhile), it
+/// is asked once more on the same connection, and must be by then: what is looked at here is the way in.
 async fn asked<F: Future<Output = hyper::Result<http::Response<Incoming>>>>(
     mut ask: impl FnMut() -> F,
 ) -> Result<http::Response<Incoming>, String> {
@@ -132,7 +134,7 @@ async fn disturbs(door: Arc<Door>, over: CancellationToken) -> usize {
             leader::kill(&door.client).await;
         } else {
             let pods = door.pods().await;
-            Process::of_pod(&pods[count / 2 % pods.len()]).stands(PAUSE).await;
+            Process::of_pod(&pods[count / 2 % pods.len()]).stands(STANDS).await;
         }
         count += 1;
     }
