@@ -1,6 +1,7 @@
 //! The authority of a Gateway is rotated in a real cluster, while callers come without a pause with whatever bundle is in
-//! their Secret, and one connection stays open all the while.
+//! their Secret, and connections stay open all the while; and stock programs go by what the kubelet mounts into a pod.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,12 +13,14 @@ use hyper::client::conn::http1;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::TokioIo;
 use portcullis_api::RotationPhase;
+use portcullis_tests::PATIENCE;
 use portcullis_tests::door::Door;
 use portcullis_tests::leader;
 use portcullis_tests::mutual::{Bundle, Caller, configured};
 use portcullis_tests::process::Process;
+use portcullis_tests::real::prometheus::Prometheus;
 use portcullis_tests::replica::secret;
-use portcullis_tests::rotation::{PHASE, come_by_tools, rotate, until};
+use portcullis_tests::rotation::{PHASE, begin, come_by_tools, rotate, until};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -231,4 +234,87 @@ async fn an_authority_is_rotated_under_load_without_a_failed_handshake_and_witho
     failed.iter().take(20).for_each(|failure| println!("failed: {failure}"));
     assert!(handshakes >= load.handshakes && count > 10 && asked > load.connections);
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// How often Prometheus has looked, and whether it was answered every time.
+async fn looked(prometheus: &Prometheus) -> (f64, bool) {
+    let value = async |query: &str| prometheus.query(query).await.first().map_or(0.0, |(_, value)| *value);
+    let count = value("count_over_time(up[1h])").await;
+    (count, value("min_over_time(up[1h]) == bool 1").await > 0.5)
+}
+
+/// Waits until the kubelet has brought a file as it is wished, and Prometheus has looked with it.
+async fn brought(prometheus: &Prometheus, file: &Path, wish: impl Fn(&str) -> bool) {
+    let began = Instant::now();
+    while !wish(&std::fs::read_to_string(file).unwrap()) {
+        assert!(began.elapsed() < PHASE, "the kubelet does not bring {}", file.display());
+        sleep(Duration::from_millis(200)).await;
+    }
+    let (before, _) = looked(prometheus).await;
+    // The next look may have begun before.
+    while looked(prometheus).await.0 < before + 2.0 {
+        assert!(began.elapsed() < PHASE, "Prometheus does not look: {}", prometheus.failure().await);
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// A pod of somebody's own that has bob's bundle mounted; the folder as that pod sees it.
+async fn mounted(door: &Door) -> PathBuf {
+    let name = format!("caller-{}", door.namespace);
+    let pod = include_str!("../real/caller.yaml").replace("{{name}}", &name);
+    door.kubectl(&["apply", "-f", "-"], Some(&pod)).await;
+    door.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=180s"], None).await;
+    Path::new("/proc").join(Process::of_pod(&name).0.to_string()).join("root/bundle")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_with_a_mounted_bundle_go_through_a_rotation_without_a_failure() {
+    let spec = |publish: &str, retire: &str| {
+        format!(
+            "clients: [{{name: bob}}]
+pki: {{ca: {{publishFor: {publish}, retireAfter: {retire}}}}}
+backends: [{{name: httpbin, match: {{pathPrefix: /}}, service: {{name: httpbin, port: 80}}}}]"
+        )
+    };
+    let door = Arc::new(Door::ready(&spec("1h", "1h")).await);
+    let bundle = mounted(&door).await;
+    door.until_code(&bundle, "/status/200", "200").await;
+    let address = format!("{}:443", door.address().await);
+    // The backend answers with `answer 1`, which is a metric.
+    let path = "/base64/YW5zd2VyIDEK";
+    let prometheus = Prometheus::looking(&door.host(), &address, path, &bundle).await;
+    let first = until(&door, |ca| ca.phase == RotationPhase::Stable).await;
+    let before = std::fs::read_to_string(bundle.join("tls.crt")).unwrap();
+
+    let over = CancellationToken::new();
+    let tools = {
+        let (door, bundle, over) = (Arc::clone(&door), bundle.clone(), over.clone());
+        tokio::spawn(async move { come_by_tools(&door, Some(bundle), over).await })
+    };
+    begin(&door, &first).await;
+    let roots = |count: usize| move |text: &str| text.matches("BEGIN CERTIFICATE").count() == count;
+    brought(&prometheus, &bundle.join("ca.crt"), roots(2)).await;
+    door.apply(&spec("1s", "1h")).await;
+    brought(&prometheus, &bundle.join("tls.crt"), |text| text != before).await;
+    door.apply(&spec("1s", "1s")).await;
+    until(&door, |ca| ca.phase == RotationPhase::Stable && ca.generation > first.generation).await;
+    brought(&prometheus, &bundle.join("ca.crt"), roots(1)).await;
+    over.cancel();
+    let (count, failed) = tools.await.unwrap();
+    let (looks, always) = looked(&prometheus).await;
+    println!("{count} of curl and grpcurl, {} failed; {looks} of Prometheus", failed.len());
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(count > 10, "{count} are too few to say anything");
+    assert!(always, "Prometheus was not always answered: {}", prometheus.failure().await);
+
+    // What it had open may have outlived all of it. With these pods gone, it comes anew.
+    let pods = door.pods().await;
+    let gone: Vec<_> = ["delete", "pod"].into_iter().chain(pods.iter().map(String::as_str)).collect();
+    door.kubectl(&gone, None).await;
+    door.until_ready().await;
+    let began = Instant::now();
+    while prometheus.query("up").await.first().is_none_or(|(_, up)| *up < 0.5) {
+        assert!(began.elapsed() < PATIENCE, "{}", prometheus.failure().await);
+        sleep(Duration::from_millis(200)).await;
+    }
 }
