@@ -24,7 +24,7 @@ pub use namespaces::Namespaces;
 pub use owned::Digest;
 pub use pod::Pod;
 pub use referred::{Purpose, Reference, Referred};
-pub use roots::Roots;
+pub use roots::{Holders, Roots};
 
 /// Namespace and name of a Gateway or a Tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

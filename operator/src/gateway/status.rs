@@ -16,6 +16,7 @@ use super::plan::renewals::renewed;
 use super::plan::revocations::is_still_valid;
 use super::plan::rotation;
 use super::validate::{Accepted, Rejected, Tunnels};
+use crate::control::seen as sights;
 use crate::moment;
 use crate::names;
 use crate::world::Kind;
@@ -27,6 +28,9 @@ mod surroundings;
 mod warning;
 
 use replicas::Replicas;
+
+/// Clients that are named of those that were not seen yet.
+const UNSEEN: usize = 32;
 
 /// What became of a visit.
 #[derive(Debug)]
@@ -249,6 +253,7 @@ fn authority(
         waiting_since: waiting_for.is_some().then(|| since.unwrap_or_else(|| moment::second(now))),
         waiting_for,
         phase_until: rotation::ends(roots, &accepted.rotation).map(moment::text),
+        unseen: rotation::unused::unseen(roots, &accepted.rotation).take(UNSEEN).map(str::to_owned).collect(),
         done: roots.course.done.clone(),
         brought: roots.signing.above.is_some().then(|| BroughtStatus {
             subject: signing.subject.clone(),
@@ -295,8 +300,14 @@ fn clients(
         };
         let mut renewed = renewed(before, name, &applied.plan.renewals, now);
         renewed.retain(|it| is_not_revoked(applied, it));
-        let (last_seen, last_seen_from) = seen::last_seen(before, observed.seen.get(name), now);
-        Some(ClientStatus { renewed, last_seen, last_seen_from, ..client })
+        let seen = seen::last_seen(before, sights::last(&observed.seen, name), now);
+        Some(ClientStatus {
+            renewed,
+            last_seen: seen.at,
+            last_seen_from: seen.from,
+            last_seen_serial: seen.serial,
+            ..client
+        })
     });
     clients.collect()
 }
