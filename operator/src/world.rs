@@ -22,7 +22,7 @@ pub mod watch;
 pub use child::{Bundle, Child, Content, Kind, Served};
 pub use namespaces::Namespaces;
 pub use owned::Digest;
-pub use pod::Pod;
+pub use pod::{Failing, Pod, Rollout, failing};
 pub use referred::{Purpose, Reference, Referred};
 pub use roots::{Holders, Roots};
 

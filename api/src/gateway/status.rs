@@ -12,7 +12,7 @@ pub struct GatewayStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Accepted, ResolvedRefs, CertificatesReady, Programmed and Ready; where tokens are taken, OIDCDiscovered; where
-    /// there are drivers, Degraded; where there is something to warn of, Warning.
+    /// there are drivers, or a pod does not come up while others serve, Degraded; where there is something to warn of, Warning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -22,6 +22,7 @@ use crate::names;
 use crate::world::Kind;
 
 pub mod replicas;
+mod rollout;
 pub mod seen;
 pub mod stalled;
 mod surroundings;
@@ -198,7 +199,8 @@ fn carried_out(
     ];
     let discovered_before = was_well(ConditionType::OidcDiscovered);
     verdicts.extend(surroundings::discovered(accepted, &replicas, discovered_before));
-    verdicts.extend(surroundings::degraded(accepted, &replicas, was_well(ConditionType::Degraded)));
+    let drivers = surroundings::degraded(accepted, &replicas, was_well(ConditionType::Degraded));
+    verdicts.extend(rollout::stuck(accepted, observed, &replicas, drivers.as_ref()).or(drivers));
     verdicts.extend(warning::warning(accepted, &applied.plan.certificates, now));
     let held = was(previous, generation, ConditionType::Ready);
     let ready = ready(accepted, observed, &verdicts, &replicas, held);
@@ -451,8 +453,8 @@ fn ready(
         return no(cause.reason, cause.message.clone());
     }
     if replicas.ready() == 0 && accepted.replicas > 0 {
-        return match observed.pod_failure(&accepted.key.name) {
-            Some(failure) => no(Reason::PodFailing, failure),
+        return match observed.failing(&accepted.key.name) {
+            Some(failing) => no(Reason::PodFailing, failing.words),
             None => no(Reason::ReplicasNotReady, "No replica is ready yet".to_owned()),
         };
     }
