@@ -57,7 +57,8 @@ explained! {
         Reachable,
         /// All of the above, and a replica is ready.
         Ready,
-        /// A ready replica does without one of its drivers; where there are drivers. Never changes Ready.
+        /// A pod does not come up while others serve, or a ready replica does without one of its drivers; there only while a
+        /// pod does not, and where there are drivers. Never changes Ready.
         Degraded,
         /// The spec is carried out, and lets more or fewer in than its author may think; there only while it does.
         Warning,
@@ -161,7 +162,7 @@ explained! {
         Rejected,
         /// `Ready`: no pod is ready yet.
         ReplicasNotReady,
-        /// `Ready`: a pod cannot start.
+        /// `Ready`: a pod cannot start. `Degraded`: one cannot, and others serve.
         PodFailing,
         /// `Ready`: the spec wants no replicas.
         NoReplicas,

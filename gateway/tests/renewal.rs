@@ -201,6 +201,8 @@ async fn the_operator_is_told_which_client_was_let_in_and_from_where_also_one_th
     let seen = site.attachment.seen().await;
     let [client] = seen.as_slice() else { panic!("{seen:?}") };
     assert_eq!((client.client.as_str(), client.address.as_str()), ("ci", "127.0.0.1"));
+    let shown = &site.door.ci.facts;
+    assert_eq!((&client.serial, &client.authority_key_id), (&shown.serial, &shown.issuer_key_id));
     assert!(
         client.at_ms / 1000 >= before && client.at_ms / 1000 <= pki::now().unix_timestamp(),
         "{client:?}"

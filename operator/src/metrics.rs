@@ -37,6 +37,8 @@ pub struct Metrics {
     pub tunnels: Gauge,
     /// Gateways by what their status says.
     pub gateway_states: Family<StateLabels, Gauge>,
+    /// Gateways that answer while a pod of theirs does not come up.
+    pub stuck_rollouts: Gauge,
     /// Tunnels by what their status says.
     pub tunnel_states: Family<StateLabels, Gauge>,
     /// Authorities of Gateways by how far they are on their way to the next generation.
@@ -308,6 +310,7 @@ impl Default for Metrics {
             gateways: Gauge::default(),
             tunnels: Gauge::default(),
             gateway_states: Family::default(),
+            stuck_rollouts: Gauge::default(),
             tunnel_states: Family::default(),
             authorities: Family::default(),
             rotation_waiting: Gauge::default(),
@@ -356,6 +359,11 @@ impl Metrics {
             "gateway_states",
             "Gateways by their condition Ready and its reason",
             self.gateway_states.clone(),
+        );
+        registry.register(
+            "stuck_rollouts",
+            "Gateways that answer while a pod of theirs does not come up",
+            self.stuck_rollouts.clone(),
         );
         registry.register(
             "tunnel_states",
@@ -465,6 +473,16 @@ impl Metrics {
         }
     }
 
+    /// Tells how many Gateways answer while a pod of theirs does not come up.
+    pub fn tell_rollouts<'a>(&self, conditions: impl Iterator<Item = &'a [Condition]>) {
+        let is_stuck = |it: &Condition| {
+            let kind = it.type_ == ConditionType::Degraded.as_str() && it.status == "True";
+            kind && it.reason == Reason::PodFailing.as_str()
+        };
+        let stuck = conditions.filter(|conditions| conditions.iter().any(is_stuck)).count();
+        self.stuck_rollouts.set(i64::try_from(stuck).unwrap_or(i64::MAX));
+    }
+
     /// Tells how far authorities are, and for how long something has stood in the way of one.
     pub fn tell_rotations<'a>(&self, authorities: impl Iterator<Item = &'a AuthorityStatus>, now: Timestamp) {
         let (mut counts, mut longest) = ([0_i64; RotationPhase::ALL.len()], 0);
@@ -539,6 +557,25 @@ mod tests {
             "ready=\"Unknown\",reason=\"Pending\"} 1",
         ];
         assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn gateways_are_counted_of_which_a_pod_does_not_come_up_while_others_serve() {
+        let metrics = Metrics::default();
+        let degraded = |status: &str, reason: &str| {
+            let condition = Condition { type_: "Degraded".to_owned(), ..ready(status, reason) };
+            vec![ready("True", "Ready"), condition]
+        };
+        let all = [
+            degraded("True", "PodFailing"),
+            degraded("True", "DriverUnavailable"),
+            degraded("False", "DriversConnected"),
+            vec![ready("False", "PodFailing")],
+        ];
+        metrics.tell_rollouts(all.iter().map(Vec::as_slice));
+        assert!(metrics.text().lines().any(|line| line == "portcullis_operator_stuck_rollouts 1"));
+        metrics.tell_rollouts(all.iter().skip(1).map(Vec::as_slice));
+        assert!(metrics.text().lines().any(|line| line == "portcullis_operator_stuck_rollouts 0"));
     }
 
     #[test]

@@ -22,9 +22,9 @@ pub mod watch;
 pub use child::{Bundle, Child, Content, Kind, Served};
 pub use namespaces::Namespaces;
 pub use owned::Digest;
-pub use pod::Pod;
+pub use pod::{Failing, Pod, Rollout, failing};
 pub use referred::{Purpose, Reference, Referred};
-pub use roots::Roots;
+pub use roots::{Holders, Roots};
 
 /// Namespace and name of a Gateway or a Tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -164,10 +164,20 @@ impl Replica {
         self.say(Said::Tunnel(report)).await;
     }
 
-    /// Says that a client was let in.
+    /// Says that a client was let in, as replicas did that knew nothing of authorities.
     pub async fn saw(&self, client: &str, at_ms: i64, address: &str) {
-        let seen = ClientSeen { client: client.to_owned(), at_ms, address: address.to_owned() };
-        self.say(Said::ClientsSeen(ClientsSeen { clients: vec![seen] })).await;
+        let seen = ClientSeen {
+            client: client.to_owned(),
+            at_ms,
+            address: address.to_owned(),
+            ..ClientSeen::default()
+        };
+        self.saw_all(vec![seen]).await;
+    }
+
+    /// Says whom it has let in.
+    pub async fn saw_all(&self, clients: Vec<ClientSeen>) {
+        self.say(Said::ClientsSeen(ClientsSeen { clients })).await;
     }
 
     /// Asks as the gateway does for somebody who calls its API; returns the call's number.

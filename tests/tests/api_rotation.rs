@@ -9,13 +9,20 @@ use futures::{StreamExt as _, stream};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use portcullis_api::{Gateway, RotationPhase};
+use portcullis_contract::control::ClientSeen;
+use portcullis_contract::control::instruction::Instruction as Told;
+use portcullis_contract::snapshot::Snapshot;
+use portcullis_operator::clock::{Clock as _, SetClock, SystemClock};
 use portcullis_pki::read_leaf;
 use portcullis_tests::faults::{Fault, Script};
 use portcullis_tests::operator::Operator;
-use portcullis_tests::replica::{obedient, ready_pod, secret};
+use portcullis_tests::replica::{Credentials, Replica, obedient, ready_pod, secret};
 use portcullis_tests::settled::settled;
 use portcullis_tests::{PATIENCE, apply, client, is, namespace, until};
 use serde_json::json;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How many rotations go on side by side.
@@ -221,4 +228,92 @@ async fn in_an_emergency_the_new_authority_is_the_only_one_at_once_and_the_condi
     serves.abort();
     operator.stop().await;
     settled(&client, &namespace, "door").await;
+}
+
+/// A replica `door-1` that serves whatever it is told, and tells whom it has let in.
+fn seeing(mut replica: Replica, mut sights: mpsc::Receiver<Vec<ClientSeen>>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                told = replica.told() => {
+                    let Some(Told::Snapshot(told)) = told else { return };
+                    let read = Snapshot::from_json(&told.json).unwrap();
+                    replica.acknowledge(&told.version, &read.server_fingerprint).await;
+                }
+                Some(seen) = sights.recv() => replica.saw_all(seen).await,
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_authority_goes_once_nobody_goes_by_it_though_operator_and_replica_went_after_they_saw_it() {
+    const SPEC: &str =
+        "{clients: [{name: alice}, {name: bob}], pki: {ca: {publishFor: 0s, retireUnusedAfter: 1h}}}";
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let clock = Arc::new(SetClock::new(SystemClock.now()));
+    let start = || Operator::start_with(&namespace, |_| {}, Arc::default(), clock.clone());
+    let operator = start().await;
+    apply(&client, &namespace, "door", SPEC).await.unwrap();
+    ready_pod(&client, &namespace, "door", "door-1").await;
+    until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
+    let old = holder(&client, &namespace, "door-client-alice").await.signed_by;
+    let attach = |operator: &Operator| {
+        let (client, namespace, address) = (client.clone(), namespace.clone(), operator.control);
+        async move {
+            let shows = Credentials::of(&client, &namespace, "door").await;
+            let (tell, sights) = mpsc::channel(8);
+            (tell, seeing(Replica::attach_soon(address, &shows, "door-1").await, sights))
+        }
+    };
+    let (tell, serves) = attach(&operator).await;
+    annotate(&client, &namespace, "portcullis.dev/rotate", "one").await;
+    until(&client, &namespace, "door", is_at(RotationPhase::Retiring, 2)).await;
+    let new = holder(&client, &namespace, "door-client-alice").await.signed_by;
+    assert_ne!(new, old);
+
+    let seen = |who: &str, authority: &str| ClientSeen {
+        client: who.to_owned(),
+        at_ms: clock.now().unix_timestamp() * 1000,
+        address: "192.0.2.7".to_owned(),
+        serial: "5e".to_owned(),
+        authority_key_id: authority.to_owned(),
+    };
+    let unseen = |wish: &'static [&'static str]| {
+        move |gateway: &Gateway| {
+            let ca = gateway.status.as_ref().and_then(|status| status.ca.as_ref());
+            ca.is_some_and(|ca| ca.unseen == wish && ca.phase == RotationPhase::Retiring)
+        }
+    };
+    until(&client, &namespace, "door", unseen(&["alice", "bob"])).await;
+    clock.advance(time::Duration::minutes(30));
+    tell.send(vec![seen("alice", &old), seen("alice", &new)]).await.unwrap();
+    let one = until(&client, &namespace, "door", unseen(&["bob"])).await;
+    assert_eq!(one.status.unwrap().clients[0].last_seen_serial.as_deref(), Some("5e"));
+    tell.send(vec![seen("bob", &new)]).await.unwrap();
+    let used = clock.now();
+    let both = until(&client, &namespace, "door", unseen(&[])).await;
+    let ends = both.status.unwrap().ca.unwrap().phase_until.unwrap();
+    let ends = time::OffsetDateTime::parse(&ends, &Rfc3339).unwrap() - used;
+    assert!(ends >= time::Duration::minutes(59) && ends <= time::Duration::minutes(68), "{ends}");
+
+    // What saw them is gone, and what is there now has seen nobody.
+    operator.kill();
+    serves.abort();
+    let operator = start().await;
+    let (_tell, serves) = attach(&operator).await;
+    clock.advance(time::Duration::minutes(50));
+    annotate(&client, &namespace, "example.com/looked-at", "before").await;
+    apply(&client, &namespace, "other", "clients: []").await.unwrap();
+    until(&client, &namespace, "other", is("CertificatesReady", "True", "Issued")).await;
+    let early = Api::<Gateway>::namespaced(client.clone(), &namespace).get("door").await.unwrap();
+    assert!(unseen(&[])(&early), "{:#?}", early.status);
+    clock.advance(time::Duration::minutes(30));
+    annotate(&client, &namespace, "example.com/looked-at", "after").await;
+    until(&client, &namespace, "door", is_at(RotationPhase::Stable, 2)).await;
+    let authority = secret(&client, &namespace, "door-ca").await;
+    assert_eq!(authority.keys().collect::<Vec<_>>(), ["ca-2.crt", "ca-2.key", "course.json"]);
+    serves.abort();
+    operator.stop().await;
 }

@@ -166,6 +166,20 @@ async fn an_image_that_cannot_start_is_told_in_the_kubelets_words() {
     assert!(described.contains("PodFailing") && described.contains("not-there:1"), "{described}");
     door.apply(SPEC).await;
     door.until_ready().await;
+
+    // The next one that cannot start is none of the callers' business.
+    let alice = door.bundle("alice").await;
+    door.until_code(&alice, "/get", "200").await;
+    door.apply(&format!("{SPEC}\nimage: localhost/not-there:2")).await;
+    let failing = |gateway: &portcullis_api::Gateway| {
+        is("Degraded", "True", "PodFailing")(gateway)
+            && message(gateway, "Degraded").contains("localhost/not-there:2")
+    };
+    let gateway = until(&door.client, &door.namespace, "door", failing).await;
+    assert!(is("Ready", "True", "Ready")(&gateway), "{gateway:#?}");
+    door.until_code(&alice, "/get", "200").await;
+    door.apply(SPEC).await;
+    until(&door.client, &door.namespace, "door", |it| message(it, "Degraded").is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

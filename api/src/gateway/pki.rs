@@ -83,11 +83,25 @@ pub struct AuthoritySpec {
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$') && duration(self) <= duration('8760h')").message("retireAfter is a time of at most 8760h (a year), in hours, minutes and seconds, such as 720h; leave it out to wait for the last certificate"))]
     pub retire_after: Option<String>,
+
+    /// When the old authority goes before that: once every client was seen with a certificate of the new one, and nobody has
+    /// come with one of the old one for this long. A machine that stays away for longer is refused afterwards where it has no
+    /// new certificate: write the longest pause of any. Without it, time alone decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('8760h')").message("retireUnusedAfter is a time between 10m and 8760h (a year), in hours, minutes and seconds, such as 72h; leave it out to wait for the last certificate"))]
+    pub retire_unused_after: Option<String>,
 }
 
 impl Default for AuthoritySpec {
     fn default() -> Self {
-        Self { secret_ref: None, duration: decade(), publish_for: day(), retire_after: None }
+        Self {
+            secret_ref: None,
+            duration: decade(),
+            publish_for: day(),
+            retire_after: None,
+            retire_unused_after: None,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub struct GatewayStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Accepted, ResolvedRefs, CertificatesReady, Programmed and Ready; where tokens are taken, OIDCDiscovered; where
-    /// there are drivers, Degraded; where there is something to warn of, Warning.
+    /// there are drivers, or a pod does not come up while others serve, Degraded; where there is something to warn of, Warning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -88,6 +88,10 @@ pub struct AuthorityStatus {
     /// When the phase ends, where only time has to pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase_until: Option<String>,
+    /// With retireUnusedAfter, while the old one is trusted: clients that were not seen with a certificate of the new one yet,
+    /// and connectors as tunnel/NAMESPACE/NAME; at most 32 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
     /// What annotations asked for and was done, such as `rotate=1`: the last of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<String>,
@@ -182,6 +186,9 @@ pub struct ClientStatus {
     /// The IP address that it came from then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen_from: Option<String>,
+    /// The serial of the certificate that it showed then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen_serial: Option<String>,
 }
 
 impl ClientStatus {

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use portcullis_contract::identity::Identity;
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::identified::Identified;
@@ -57,6 +57,8 @@ pub(crate) struct ClientCertificate {
     pub(crate) uri: Result<String, &'static str>,
     /// Lower-case hexadecimal digits, without leading zeros' bytes.
     pub(crate) serial: String,
+    /// Key identifier of the authority that has signed it, lower-case hexadecimal digits; empty where it names none.
+    pub(crate) authority: String,
     /// SHA-256, 64 lower-case hexadecimal digits.
     pub(crate) fingerprint: String,
     /// Seconds since the epoch.
@@ -111,6 +113,7 @@ impl ClientCertificate {
                 signer: Signer::Own,
                 uri: uri(&certificate),
                 serial: digits(certificate.raw_serial()),
+                authority: authority(&certificate).unwrap_or_default(),
                 not_before: certificate.validity().not_before.timestamp(),
                 not_after: certificate.validity().not_after.timestamp(),
                 fingerprint,
@@ -122,6 +125,7 @@ impl ClientCertificate {
                 signer: Signer::Own,
                 uri: Err("the certificate cannot be read"),
                 serial: String::new(),
+                authority: String::new(),
                 not_before: 0,
                 not_after: 0,
                 fingerprint,
@@ -164,6 +168,14 @@ fn uri(certificate: &X509Certificate<'_>) -> Result<String, &'static str> {
     Ok(uri.to_owned())
 }
 
+/// Who has signed it, by the identifier of the key.
+fn authority(certificate: &X509Certificate<'_>) -> Option<String> {
+    certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(named) => named.key_identifier.as_ref().map(|id| hex(id.0)),
+        _ => None,
+    })
+}
+
 /// SHA-256 of a certificate, 64 lower-case hexadecimal digits.
 pub(crate) fn fingerprint(der: &[u8]) -> String {
     hex(&Sha256::digest(der))
@@ -184,6 +196,7 @@ impl ClientCertificate {
             signer: Signer::Own,
             uri,
             serial: "01".to_owned(),
+            authority: "a1".to_owned(),
             fingerprint: "00".repeat(32),
             not_before,
             not_after,

@@ -1,6 +1,6 @@
 //! One call of `Control/Attach`, from Hello to its end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tonic::Streaming;
 
 use super::dial::{Operator, chain};
 use crate::listener::Served;
+use crate::seen::Known;
 use crate::shared::Shared;
 use crate::tunnel;
 
@@ -77,7 +78,7 @@ pub(super) async fn run(operator: &Operator, leader: Option<&String>, shared: &A
         told: None,
         tunnels: HashMap::new(),
         seen,
-        clients: BTreeMap::new(),
+        clients: Known::new(),
     };
     session.converse(instructions).await
 }
@@ -102,8 +103,8 @@ struct Session<'a> {
     tunnels: HashMap<String, TunnelReport>,
     /// Changes where a client was let in that was not for a while.
     seen: watch::Receiver<()>,
-    /// When the operator was told last that each client was seen, in seconds since the epoch.
-    clients: BTreeMap<String, i64>,
+    /// What the operator was told last of each client.
+    clients: Known,
 }
 
 impl Session<'_> {

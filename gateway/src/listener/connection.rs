@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use portcullis_contract::identity::{Holder, Identity};
+use portcullis_contract::identity::Holder;
 use portcullis_contract::snapshot::Mode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,7 +30,7 @@ use crate::auth::{
 use crate::body::Body;
 use crate::config::Config;
 use crate::limits::Limits;
-use crate::seen::GRAIN;
+use crate::seen::{GRAIN, Sight};
 use crate::service;
 use crate::shared::Shared;
 
@@ -199,11 +199,14 @@ impl Connection {
         }
         self.seen.store(now, Ordering::Relaxed);
         let own = self.certificate().filter(|it| it.signer == Signer::Own);
-        if let Some(Ok(Identity { holder: Holder::Client(client), .. })) =
-            own.map(ClientCertificate::identity)
-        {
-            self.shared.seen.note(&client, now, self.peer().ip());
-        }
+        let Some((own, Ok(identity))) = own.map(|own| (own, own.identity())) else { return };
+        let who = match identity.holder {
+            Holder::Client(client) => client,
+            Holder::Connector { namespace, tunnel } => format!("tunnel/{namespace}/{tunnel}"),
+            Holder::Replica => return,
+        };
+        let sight = Sight { at: now, from: self.peer().ip().to_canonical(), serial: own.serial.clone() };
+        self.shared.seen.note(&who, &own.authority, sight);
     }
 
     /// Decided once for each configuration and what is shown; the time is looked at for each request, since evidence

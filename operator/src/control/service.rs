@@ -20,6 +20,8 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::Control;
 use super::calls::{Calls, Desk};
+use super::seen::last;
+use crate::gateway::plan::rotation::unused;
 use crate::gateway::status::seen::is_news;
 use crate::lease::Leadership;
 use crate::queue::{Queue, Urgency};
@@ -200,7 +202,12 @@ impl Call {
         let Some(gateway) = self.service.world.gateway(key) else { return };
         let sights = control.seen(key);
         let mut clients = gateway.status.iter().flat_map(|status| &status.clients);
-        if clients.any(|client| sights.get(&client.name).is_some_and(|it| is_news(Some(client), it))) {
+        let is_told =
+            clients.any(|client| last(&sights, &client.name).is_some_and(|it| is_news(Some(client), it)));
+        let counts = gateway.spec.pki.ca.retire_unused_after.is_some();
+        let roots = self.service.world.stored_authority(key).filter(|_| counts);
+        let is_noted = || roots.is_some_and(|roots| unused::is_news(&roots, &sights));
+        if is_told || is_noted() {
             self.service.queue.add(key.clone(), Urgency::Routine);
         }
     }

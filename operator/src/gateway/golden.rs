@@ -144,9 +144,16 @@ fn run(case: Case) -> Value {
     spoil(&mut observed, &gateway, case.authority.as_deref(), case.restarted);
     for (pod, state) in case.pods {
         let failure = Some(state.clone()).filter(|state| state != "Ready" && state != "Leaving");
+        let created = moment::timestamp(NOW - Duration::minutes(20));
         observed.pods.insert(
             pod,
-            Arc::new(Pod { ready: state == "Ready", leaving: state == "Leaving", failure, ..Pod::default() }),
+            Arc::new(Pod {
+                ready: state == "Ready",
+                leaving: state == "Leaving",
+                failure,
+                created,
+                ..Pod::default()
+            }),
         );
     }
     let outcome = decide(&gateway, &observed, &case.conflicts);

@@ -13,7 +13,9 @@ use crate::control::renewals::Asked;
 use crate::control::seen::Sights;
 use crate::names;
 use crate::tunnel::claims::Claims;
-use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod, Purpose, Referred, Roots, Served};
+use crate::world::{
+    Bundle, Child, Content, Digest, Failing, Key, Kind, Owner, Pod, Purpose, Referred, Roots, Served, failing,
+};
 
 /// How long replicas may take to find an operator that has begun to lead.
 pub const SETTLING: Duration = Duration::from_secs(30);
@@ -133,14 +135,12 @@ impl Observed {
         }
     }
 
-    /// Why no pod comes up: in the words of the Deployment, the scheduler or the kubelet.
-    pub fn pod_failure(&self, gateway: &str) -> Option<String> {
-        let deployment = match self.content(Kind::Deployment, gateway.to_owned()) {
-            Some(Content::Deployment(Some(failure))) => Some(failure.clone()),
+    /// What keeps pods from coming up, if something does.
+    pub fn failing(&self, gateway: &str) -> Option<Failing> {
+        let rollout = match self.content(Kind::Deployment, gateway.to_owned()) {
+            Some(Content::Deployment(rollout)) => Some(rollout),
             _ => None,
         };
-        let pods = self.pods.iter().filter(|(_, pod)| !pod.leaving);
-        let failing = pods.filter_map(|(name, pod)| Some(format!("pod {name}: {}", pod.failure.as_ref()?)));
-        deployment.or_else(|| failing.into_iter().next())
+        failing(rollout, &self.pods)
     }
 }

@@ -16,17 +16,22 @@ use super::plan::renewals::renewed;
 use super::plan::revocations::is_still_valid;
 use super::plan::rotation;
 use super::validate::{Accepted, Rejected, Tunnels};
+use crate::control::seen as sights;
 use crate::moment;
 use crate::names;
 use crate::world::Kind;
 
 pub mod replicas;
+mod rollout;
 pub mod seen;
 pub mod stalled;
 mod surroundings;
 mod warning;
 
 use replicas::Replicas;
+
+/// Clients that are named of those that were not seen yet.
+const UNSEEN: usize = 32;
 
 /// What became of a visit.
 #[derive(Debug)]
@@ -194,7 +199,8 @@ fn carried_out(
     ];
     let discovered_before = was_well(ConditionType::OidcDiscovered);
     verdicts.extend(surroundings::discovered(accepted, &replicas, discovered_before));
-    verdicts.extend(surroundings::degraded(accepted, &replicas, was_well(ConditionType::Degraded)));
+    let drivers = surroundings::degraded(accepted, &replicas, was_well(ConditionType::Degraded));
+    verdicts.extend(rollout::stuck(accepted, observed, &replicas, drivers.as_ref()).or(drivers));
     verdicts.extend(warning::warning(accepted, &applied.plan.certificates, now));
     let held = was(previous, generation, ConditionType::Ready);
     let ready = ready(accepted, observed, &verdicts, &replicas, held);
@@ -249,6 +255,7 @@ fn authority(
         waiting_since: waiting_for.is_some().then(|| since.unwrap_or_else(|| moment::second(now))),
         waiting_for,
         phase_until: rotation::ends(roots, &accepted.rotation).map(moment::text),
+        unseen: rotation::unused::unseen(roots, &accepted.rotation).take(UNSEEN).map(str::to_owned).collect(),
         done: roots.course.done.clone(),
         brought: roots.signing.above.is_some().then(|| BroughtStatus {
             subject: signing.subject.clone(),
@@ -295,8 +302,14 @@ fn clients(
         };
         let mut renewed = renewed(before, name, &applied.plan.renewals, now);
         renewed.retain(|it| is_not_revoked(applied, it));
-        let (last_seen, last_seen_from) = seen::last_seen(before, observed.seen.get(name), now);
-        Some(ClientStatus { renewed, last_seen, last_seen_from, ..client })
+        let seen = seen::last_seen(before, sights::last(&observed.seen, name), now);
+        Some(ClientStatus {
+            renewed,
+            last_seen: seen.at,
+            last_seen_from: seen.from,
+            last_seen_serial: seen.serial,
+            ..client
+        })
     });
     clients.collect()
 }
@@ -440,8 +453,8 @@ fn ready(
         return no(cause.reason, cause.message.clone());
     }
     if replicas.ready() == 0 && accepted.replicas > 0 {
-        return match observed.pod_failure(&accepted.key.name) {
-            Some(failure) => no(Reason::PodFailing, failure),
+        return match observed.failing(&accepted.key.name) {
+            Some(failing) => no(Reason::PodFailing, failing.words),
             None => no(Reason::ReplicasNotReady, "No replica is ready yet".to_owned()),
         };
     }

@@ -101,6 +101,8 @@ pub struct Rotation {
     pub publish_for: Duration,
     /// How long the one before is trusted at most.
     pub retire_after: Option<Duration>,
+    /// For how long nobody is to come with a certificate of it, so that it goes before that.
+    pub retire_unused_after: Option<Duration>,
     /// A rotation that an annotation asks for, such as `rotate=1`.
     pub rotate: Option<String>,
     /// The same, without an overlap: `emergency=1`.
@@ -202,6 +204,11 @@ fn rotation(gateway: &Gateway) -> Result<Rotation, Rejected> {
             .retire_after
             .as_ref()
             .map(|text| span("spec.pki.ca.retireAfter", text))
+            .transpose()?,
+        retire_unused_after: ca
+            .retire_unused_after
+            .as_ref()
+            .map(|text| span("spec.pki.ca.retireUnusedAfter", text))
             .transpose()?,
         rotate: asked("rotate", names::ROTATE),
         emergency: asked("emergency", names::ROTATE_EMERGENCY),

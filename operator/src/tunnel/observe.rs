@@ -14,7 +14,7 @@ use crate::control::tunnels::Evidence;
 use crate::gateway::observe::SETTLING;
 use crate::gateway::validate::Rejected;
 use crate::names;
-use crate::world::{Bundle, Child, Content, Digest, Key, Kind, Owner, Pod, Roots};
+use crate::world::{Bundle, Child, Content, Digest, Failing, Key, Kind, Owner, Pod, Roots, failing};
 
 /// What there is to know of one Tunnel.
 #[derive(Debug)]
@@ -73,16 +73,13 @@ impl Observed {
         }
     }
 
-    /// Why no pod of the connector comes up: in the words of the Deployment, the scheduler or the kubelet.
-    pub fn pod_failure(&self, tunnel: &str) -> Option<String> {
-        let deployment = match self.child(Kind::Deployment, tunnel) {
-            Some(Content::Deployment(Some(failure))) => Some(failure.clone()),
+    /// What keeps pods of the connector from coming up, if something does.
+    pub fn failing(&self, tunnel: &str) -> Option<Failing> {
+        let rollout = match self.child(Kind::Deployment, tunnel) {
+            Some(Content::Deployment(rollout)) => Some(rollout),
             _ => None,
         };
-        let pods = self.pods.iter().filter(|(_, pod)| !pod.leaving);
-        let mut failing =
-            pods.filter_map(|(name, pod)| Some(format!("pod {name}: {}", pod.failure.as_ref()?)));
-        deployment.or_else(|| failing.next())
+        failing(rollout, &self.pods)
     }
 
     fn child(&self, kind: Kind, tunnel: &str) -> Option<&Content> {

@@ -205,8 +205,8 @@ fn ours(
             "The connector waits for a certificate of the Gateway's authority: look at the Gateway's condition CertificatesReady".to_owned(),
         );
     }
-    if let Some(failure) = observed.pod_failure(&accepted.name) {
-        return no(Reason::PodFailing, format!("Deployment {deployment}: {failure}"));
+    if let Some(failing) = observed.failing(&accepted.name) {
+        return no(Reason::PodFailing, format!("Deployment {deployment}: {}", failing.words));
     }
     if spec.replicas == 0 {
         let message = "spec.connector.replicas is 0: no connector runs in this cluster";

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::ResourceExt as _;
 use kube::api::ApiResource;
@@ -14,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::owned::{self, Digest};
-use super::{Key, Owner, Roots, version_number};
+use super::{Key, Owner, Rollout, Roots, version_number};
 use crate::names;
 
 /// The kinds of children, in the order that they are applied in.
@@ -91,8 +90,8 @@ pub enum Content {
     Server(Box<Served>),
     /// A client's or a connector's bundle.
     Bundle(Box<Bundle>),
-    /// The Deployment: why it cannot make pods, if it cannot.
-    Deployment(Option<String>),
+    /// The Deployment: how it gets on.
+    Deployment(Rollout),
     /// The Service: where a load balancer answers for it.
     Service(Option<String>),
 }
@@ -184,7 +183,7 @@ fn read_content(kind: Kind, owner: &Owner, name: &str, value: &Value) -> Content
         Kind::Secret => serde_json::from_value(value.clone())
             .map_or(Content::Plain, |secret| read_secret(owner, name, &secret)),
         Kind::Deployment => serde_json::from_value(value.clone())
-            .map_or(Content::Plain, |deployment| Content::Deployment(deployment_failure(&deployment))),
+            .map_or(Content::Plain, |deployment| Content::Deployment(Rollout::read(&deployment))),
         Kind::Service => serde_json::from_value(value.clone())
             .map_or(Content::Plain, |service| Content::Service(load_balancer(&service))),
         Kind::ConfigMap | Kind::PodDisruptionBudget => Content::Plain,
@@ -253,14 +252,6 @@ pub(super) fn text(secret: &Secret, key: &str) -> String {
 fn chain(certificates: &str) -> String {
     const END: &str = "-----END CERTIFICATE-----\n";
     certificates.split_once(END).map(|(_, chain)| chain.to_owned()).unwrap_or_default()
-}
-
-/// Why a Deployment cannot make its pods: a quota, an admission policy.
-fn deployment_failure(deployment: &Deployment) -> Option<String> {
-    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
-    let failure =
-        conditions.iter().find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
-    failure.and_then(|condition| condition.message.clone())
 }
 
 /// Where a load balancer answers.

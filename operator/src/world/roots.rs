@@ -47,6 +47,9 @@ pub struct Course {
     /// When the last certificate ends that the other one has signed, once it signs no more.
     #[serde(with = "time::serde::timestamp::option", skip_serializing_if = "Option::is_none")]
     pub until: Option<OffsetDateTime>,
+    /// Once the other one signs no more: who goes by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holders: Option<Holders>,
     /// After a rollback: until when nothing but an annotation begins another rotation.
     #[serde(with = "time::serde::timestamp::option", skip_serializing_if = "Option::is_none")]
     pub rests: Option<OffsetDateTime>,
@@ -59,6 +62,35 @@ pub struct Course {
     /// Fingerprints of generations that are gone, the newest last: a status that speaks of one is behind, not of others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<String>,
+}
+
+/// Who goes by a generation that signs no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holders {
+    /// When the other one began to sign: what was seen before says nothing.
+    #[serde(with = "time::serde::timestamp")]
+    pub since: OffsetDateTime,
+    /// Who held a certificate of it then, and was not seen with one of the other since.
+    pub awaited: Vec<Holder>,
+    /// Somebody came with one of it, at this time or before.
+    #[serde(with = "time::serde::timestamp::option", default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<OffsetDateTime>,
+}
+
+/// Somebody who held certificates of a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The client's name; of a connector, `tunnel/NAMESPACE/NAME`.
+    pub name: String,
+    /// When the last of them ends.
+    #[serde(with = "time::serde::timestamp")]
+    pub until: OffsetDateTime,
+}
+
+impl From<(String, OffsetDateTime)> for Holder {
+    fn from((name, until): (String, OffsetDateTime)) -> Self {
+        Self { name, until }
+    }
 }
 
 /// A generation that signs nothing any more, and lets nobody in.

@@ -87,7 +87,8 @@ pub fn is_still_valid(not_after: &str, now: Timestamp) -> bool {
     not_after.parse::<Timestamp>().map_or(true, |ends| ends.as_second() + SKEW >= now.as_second())
 }
 
-fn client_of(uris: &[String]) -> Option<&str> {
+/// The client that URIs name.
+pub fn client_of(uris: &[String]) -> Option<&str> {
     uris.iter().find_map(|uri| uri.rsplit_once("/client/").map(|(_, client)| client))
 }
 

@@ -10,18 +10,18 @@
 
 use std::sync::Arc;
 
-use portcullis_api::{ClientStatus, GatewayStatus, RotationPhase};
+use portcullis_api::{GatewayStatus, RotationPhase};
 use portcullis_pki::{Authority, AuthorityFacts, AuthorityProfile, Mint, NameConstraints, issue_authority};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::certificates::Certificates;
 use super::{Error, Published, brought};
 use crate::gateway::observe::Observed;
 use crate::gateway::status::replicas::Replicas;
 use crate::gateway::validate::{Accepted, Rejected, Rotation, Source};
-use crate::tunnel::plan::certificate::LIFETIME as CONNECTOR_LIFETIME;
 use crate::world::{Content, Key, Roots};
+
+pub mod unused;
 
 /// The next state of an authority, and why it comes, in words for the log.
 pub type Step = (Roots, String);
@@ -91,10 +91,7 @@ pub fn asked(
         && other.facts.fingerprint != roots.signing.facts.fingerprint
     {
         // A backup from before the last steps: the old one may be believed by nobody any more.
-        let mut next = roots.clone();
-        next.swap();
-        enter(&mut next, RotationPhase::Issuing, now);
-        next.course.until = Some(last_end(observed, status, roots, now));
+        let next = handed_over(observed, status, roots, now);
         return Ok(Some((
             next,
             "the authority's Secret is behind what it signed; what signed last signs on".to_owned(),
@@ -104,7 +101,7 @@ pub fn asked(
         return Ok(reconsidered(roots, candidate, now));
     }
     if roots.course.phase != RotationPhase::Stable {
-        return Ok(None);
+        return Ok(unused::noted(accepted, observed, roots, now));
     }
     let wish = policy.rotate.as_ref().filter(is_new);
     let why = match wish {
@@ -202,16 +199,14 @@ pub fn proved(
         }
         RotationPhase::Publishing => {
             ends(roots, &accepted.rotation).filter(|end| *end <= now)?;
-            next.swap();
-            enter(&mut next, RotationPhase::Issuing, now);
-            next.course.until = Some(last_end(observed, status, roots, now));
+            next = handed_over(observed, status, roots, now);
             let said = format!("generation {} of the authority signs everything anew", generation(&next));
             Some((next, said))
         }
         RotationPhase::Issuing if roots.other.is_some() => {
-            let until = roots.course.until;
             enter(&mut next, RotationPhase::Retiring, now);
-            next.course.until = until;
+            next.course.until = roots.course.until;
+            next.course.holders.clone_from(&roots.course.holders);
             Some((next, "everything is signed anew; the other generation is trusted on".to_owned()))
         }
         RotationPhase::Issuing | RotationPhase::Retiring => {
@@ -272,10 +267,7 @@ pub fn ends(roots: &Roots, policy: &Rotation) -> Option<OffsetDateTime> {
         }
         RotationPhase::Retiring => {
             let bound = policy.retire_after.and_then(|bound| Some(course.since? + bound));
-            match (course.until, bound) {
-                (Some(until), Some(bound)) => Some(until.min(bound)),
-                (one, other) => one.or(other),
-            }
+            [course.until, bound, unused::end(roots, policy)].into_iter().flatten().min()
         }
     }
 }
@@ -351,9 +343,7 @@ fn rolled_back(
         enter(&mut next, RotationPhase::Stable, now);
         "the next generation of the authority is taken back before it has signed anything".to_owned()
     } else {
-        next.swap();
-        enter(&mut next, RotationPhase::Issuing, now);
-        next.course.until = Some(last_end(observed, status, roots, now));
+        next = handed_over(observed, status, roots, now);
         format!("generation {} of the authority signs again", next.signing.generation)
     };
     // Age would begin the next rotation at once.
@@ -366,32 +356,24 @@ fn enter(roots: &mut Roots, phase: RotationPhase, now: OffsetDateTime) {
     roots.course.phase = phase;
     roots.course.signing = roots.signing.generation;
     roots.course.since = Some(whole(now));
-    (roots.course.published, roots.course.until) = (None, None);
+    (roots.course.published, roots.course.until, roots.course.holders) = (None, None, None);
 }
 
-/// When the last certificate ends that the generation which signs now has signed for callers.
-fn last_end(
+/// What signs now is to sign no more: the other one does, and whoever holds certificates of this one is watched for.
+fn handed_over(
     observed: &Observed,
     status: Option<&GatewayStatus>,
     roots: &Roots,
     now: OffsetDateTime,
-) -> OffsetDateTime {
-    let revoked = |serial: &str| {
-        status.is_some_and(|status| status.revocations.iter().any(|revoked| revoked.serial == *serial))
-    };
-    let known = status.into_iter().flat_map(|status| &status.clients);
-    let known = known.flat_map(ClientStatus::certificates);
-    let known = known.filter(|it| !revoked(&it.serial));
-    let known = known.filter_map(|it| OffsetDateTime::parse(&it.not_after, &Rfc3339).ok());
-    let children = observed.children.values().chain(observed.connectors.values());
-    let bundles = children.filter_map(|child| match &child.content {
-        Content::Bundle(bundle) => bundle.leaf.as_ref().ok().map(|leaf| leaf.not_after),
-        _ => None,
-    });
-    // A connector's may be issued at this very moment.
-    let connectors = (!observed.connectors.is_empty()).then(|| now + CONNECTOR_LIFETIME);
-    let last = known.chain(bundles).chain(connectors).max().unwrap_or(now);
-    whole(last).min(roots.signing.facts.not_after)
+) -> Roots {
+    let mut next = roots.clone();
+    next.swap();
+    enter(&mut next, RotationPhase::Issuing, now);
+    let holders = unused::holders(observed, status, now);
+    let last = holders.values().max().copied().unwrap_or(now);
+    next.course.until = Some(whole(last).min(roots.signing.facts.not_after));
+    next.course.holders = Some(unused::begin(holders, now));
+    next
 }
 
 fn generation(

@@ -15,18 +15,33 @@ pub fn is_news(before: Option<&ClientStatus>, sight: &Sight) -> bool {
     written.is_none_or(|written| sight.at - written.as_second() >= GRAIN)
 }
 
-/// When, and from where.
-pub fn last_seen(
-    before: Option<&ClientStatus>,
-    sight: Option<&Sight>,
-    now: Timestamp,
-) -> (Option<String>, Option<String>) {
+/// When a client was seen, from where, and with which certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastSeen {
+    /// RFC 3339.
+    pub at: Option<String>,
+    /// IP address.
+    pub from: Option<String>,
+    /// Of the certificate.
+    pub serial: Option<String>,
+}
+
+/// As it is written.
+pub fn last_seen(before: Option<&ClientStatus>, sight: Option<&Sight>, now: Timestamp) -> LastSeen {
     let sight = sight.filter(|sight| is_news(before, sight));
     // A replica whose clock is ahead has seen nobody tomorrow.
     let at = |sight: &Sight| Timestamp::from_second(sight.at.min(now.as_second())).ok();
-    match sight.and_then(|sight| Some((moment::second(at(sight)?), sight.from.clone()))) {
-        Some((at, from)) => (Some(at), Some(from)),
-        None => before.map(|it| (it.last_seen.clone(), it.last_seen_from.clone())).unwrap_or_default(),
+    match sight.and_then(|sight| Some((moment::second(at(sight)?), sight))) {
+        Some((at, Sight { from, serial, .. })) => LastSeen {
+            at: Some(at),
+            from: Some(from.clone()),
+            serial: Some(serial.clone()).filter(|serial| !serial.is_empty()),
+        },
+        None => before.map_or_else(LastSeen::default, |it| LastSeen {
+            at: it.last_seen.clone(),
+            from: it.last_seen_from.clone(),
+            serial: it.last_seen_serial.clone(),
+        }),
     }
 }
 
@@ -38,6 +53,7 @@ mod tests {
         ClientStatus {
             last_seen: Some(at.to_owned()),
             last_seen_from: Some("192.0.2.1".to_owned()),
+            last_seen_serial: Some("01".to_owned()),
             ..ClientStatus::default()
         }
     }
@@ -45,16 +61,24 @@ mod tests {
     #[test]
     fn a_sight_is_written_once_it_is_ten_minutes_newer_and_never_ahead_of_the_operators_clock() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-        let sight = |ago: i64| Sight { at: now.as_second() - ago, from: "192.0.2.7".to_owned() };
+        let sight = |ago: i64| Sight {
+            at: now.as_second() - ago,
+            from: "192.0.2.7".to_owned(),
+            serial: "07".to_owned(),
+        };
         let seen = |before: Option<&ClientStatus>, ago: i64| last_seen(before, Some(&sight(ago)), now);
-        let shown = |at: &str, from: &str| (Some(at.to_owned()), Some(from.to_owned()));
+        let shown = |at: &str, from: &str| LastSeen {
+            at: Some(at.to_owned()),
+            from: Some(from.to_owned()),
+            serial: Some(from.replace("192.0.2.", "0")),
+        };
         assert_eq!(seen(None, 5), shown("2026-03-01T11:59:55Z", "192.0.2.7"));
         assert_eq!(seen(None, -50), shown("2026-03-01T12:00:00Z", "192.0.2.7"));
         let before = written("2026-03-01T11:50:00Z");
         assert_eq!(seen(Some(&before), 1), shown("2026-03-01T11:50:00Z", "192.0.2.1"));
         assert_eq!(seen(Some(&before), 0), shown("2026-03-01T12:00:00Z", "192.0.2.7"));
         assert_eq!(last_seen(Some(&before), None, now), shown("2026-03-01T11:50:00Z", "192.0.2.1"));
-        assert_eq!(last_seen(None, None, now), (None, None));
+        assert_eq!(last_seen(None, None, now), LastSeen::default());
         // What cannot be read is written anew.
         assert_eq!(seen(Some(&written("yesterday")), 0), shown("2026-03-01T12:00:00Z", "192.0.2.7"));
     }

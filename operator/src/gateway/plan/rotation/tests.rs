@@ -8,10 +8,12 @@ use portcullis_pki::RandomMint;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use time::Duration;
+use time::format_description::well_known::Rfc3339;
 
 use super::*;
 use crate::children::Step as Write;
 use crate::control::Session;
+use crate::control::seen::Sight;
 use crate::gateway::apply::Applied;
 use crate::gateway::golden::{NOW, settings, stored, surroundings};
 use crate::gateway::plan::renewals::tests::asked;
@@ -23,6 +25,7 @@ use crate::world::{Child, Kind, Pod};
 use portcullis_api::condition::Reason;
 
 mod brought;
+mod unused;
 
 use RotationPhase::{Issuing, Publishing, Retiring, Stable};
 
@@ -62,6 +65,8 @@ struct Site {
     phases: Vec<RotationPhase>,
     /// Clients are only promised an overlap where there is one.
     emergency: bool,
+    /// Whoever takes a bundle comes with it at once.
+    comes: bool,
 }
 
 fn key_ids(pem: &str) -> BTreeSet<String> {
@@ -120,6 +125,7 @@ impl Site {
             dies_after: None,
             phases: Vec::new(),
             emergency: false,
+            comes: false,
         };
         for pod in PODS {
             site.observed.pods.insert(pod.to_owned(), Pod { ready: true, ..Pod::default() }.into());
@@ -181,11 +187,17 @@ impl Site {
         let dies = self.dies_after.is_some_and(|after| self.writes > after);
         if dies {
             self.dies_after = None;
-            self.observed.remembered_authority = None;
-            self.observed.sessions.clear();
-            self.published = None;
+            self.forget();
         }
         dies
+    }
+
+    /// The operator is gone, and the replicas that saw somebody with it.
+    fn forget(&mut self) {
+        self.observed.remembered_authority = None;
+        self.observed.sessions.clear();
+        self.observed.seen.clear();
+        self.published = None;
     }
 
     fn carry_out(&mut self, step: &Write) {
@@ -233,8 +245,17 @@ impl Site {
     /// A client reads its Secret.
     fn take(&mut self, client: &'static str) {
         let (holder, _) = self.in_secret(&format!("door-client-{client}"));
+        if self.comes {
+            self.come(client, &holder.signed_by);
+        }
         self.clients.insert(client, holder);
         self.check();
+    }
+
+    /// A replica lets somebody in with a certificate of this authority.
+    fn come(&mut self, who: &str, signed_by: &str) {
+        let sight = Sight { at: self.now.unix_timestamp(), ..Sight::default() };
+        self.observed.seen.entry(who.to_owned()).or_default().insert(signed_by.to_owned(), sight);
     }
 
     fn everyone_takes(&mut self) {
