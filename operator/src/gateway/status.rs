@@ -195,7 +195,7 @@ fn carried_out(
     let discovered_before = was_well(ConditionType::OidcDiscovered);
     verdicts.extend(surroundings::discovered(accepted, &replicas, discovered_before));
     verdicts.extend(surroundings::degraded(accepted, &replicas, was_well(ConditionType::Degraded)));
-    verdicts.extend(warning::warning(accepted, &applied.plan.certificates, now));
+    verdicts.extend(warning::warning(accepted, applied, now));
     let held = was(previous, generation, ConditionType::Ready);
     let ready = ready(accepted, observed, &verdicts, &replicas, held);
     verdicts.push(ready);
@@ -253,6 +253,8 @@ fn authority(
         brought: roots.signing.above.is_some().then(|| BroughtStatus {
             subject: signing.subject.clone(),
             root_fingerprint: roots.signing.root_fingerprint(),
+            issuer_ref: roots.issued_by().map(|by| by.issuer.clone()),
+            request: roots.issued_by().map(|by| by.request.clone()),
         }),
     })
 }
