@@ -137,11 +137,20 @@ explained! {
         AuthorityMissing,
         /// `CertificatesReady`: the authority's Secret is there and cannot be used.
         AuthorityUnusable,
-        /// `CertificatesReady`, and `Warning` where the one before stays: what the Secret of `spec.pki.ca.secretRef` holds is
-        /// not taken as authority.
+        /// `CertificatesReady`, and `Warning` where the one before stays: what the Secret of `spec.pki.ca.secretRef` holds, or
+        /// the issuer of `spec.pki.ca.issuerRef` has issued, is not taken as authority.
         AuthorityRefused,
         /// `CertificatesReady`, and `Warning` where the one before stays: the Secret of `spec.pki.ca.secretRef` is not there.
         SecretNotFound,
+        /// `CertificatesReady`, and `Warning` where the one before stays: the issuer of `spec.pki.ca.issuerRef` has not
+        /// answered yet.
+        RequestPending,
+        /// The same: the request for an authority was denied by whoever approves requests. Another is made later.
+        RequestDenied,
+        /// The same: it could not be made, or the issuer refused it. Another is made later.
+        RequestFailed,
+        /// The same: cert-manager is not installed, or the operator may not look at its CertificateRequests.
+        CertManagerMissing,
         /// A write to the API server failed.
         WriteFailed,
         /// `CertificatesReady`: a certificate could not be issued.

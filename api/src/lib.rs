@@ -16,7 +16,7 @@ pub use gateway::driver::{Driver, Drivers, EnvVar, Sidecar};
 pub use gateway::edge::{Cloudflare, Edge, Generic};
 pub use gateway::issuer::{CaBundleRef, Roles};
 pub use gateway::oidc::{Oidc, RevokedSubject};
-pub use gateway::pki::{AuthoritySpec, KeyAlgorithm, Pki, ServerCertificate};
+pub use gateway::pki::{AuthoritySpec, IssuerRef, KeyAlgorithm, Pki, ServerCertificate};
 pub use gateway::requirement::{BackendAuth, Requirement};
 pub use gateway::service::{IpFamily, IpFamilyPolicy, Service, ServiceType};
 pub use gateway::status::{

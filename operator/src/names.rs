@@ -34,6 +34,16 @@ pub fn authority_secret(gateway: &str) -> String {
     format!("{gateway}-ca")
 }
 
+/// Secret with an authority that somebody is asked for: its key, until it signs; never mounted.
+pub fn request_secret(gateway: &str) -> String {
+    format!("{gateway}-request")
+}
+
+/// CertificateRequest for a generation; the digest of its key tells it from any other.
+pub fn request(gateway: &str, generation: u32, key_digest: &str) -> String {
+    format!("{gateway}-ca-{generation}-{}", key_digest.get(..8).unwrap_or_default())
+}
+
 /// Secret with the server certificate and the control channel's, mounted into the pods.
 pub fn server_secret(gateway: &str) -> String {
     format!("{gateway}-server")

@@ -16,6 +16,7 @@ pub mod news;
 pub mod owned;
 pub mod pod;
 pub mod referred;
+pub mod request;
 pub mod roots;
 pub mod watch;
 
@@ -24,7 +25,8 @@ pub use namespaces::Namespaces;
 pub use owned::Digest;
 pub use pod::{Failing, Pod, Rollout, failing};
 pub use referred::{Purpose, Reference, Referred};
-pub use roots::{Holders, Roots};
+pub use request::{Answer, Asked, Pending, Requests};
+pub use roots::{Holders, IssuedBy, Roots};
 
 /// Namespace and name of a Gateway or a Tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +116,8 @@ struct State {
     services: HashMap<(String, String), Vec<i32>>,
     /// What Gateways name and others write.
     referred: referred::Book,
+    /// Whether there are CertificateRequests to look at.
+    requests: request::Looked,
     /// Which Gateways send to a Service.
     referrers: HashMap<(String, String), BTreeSet<Key>>,
     /// The last good authority of a Gateway, with that Gateway's uid: what a deleted Secret can be restored from.
@@ -328,6 +332,24 @@ impl World {
     /// Changes whenever that does.
     pub fn references_revision(&self) -> u64 {
         self.lock().referred.revision()
+    }
+
+    /// Whether there are CertificateRequests to look at, in a Gateway's namespace.
+    pub fn requests(&self, gateway: &Key) -> Requests {
+        self.lock().requests.at(&gateway.namespace)
+    }
+
+    /// Takes in whether there are; says which Gateways ask for authorities if that is news.
+    pub fn put_requests(&self, scope: Option<&str>, requests: Requests) -> Vec<Key> {
+        let mut state = self.lock();
+        if !state.requests.put(scope, requests) {
+            return Vec::new();
+        }
+        let asking = state
+            .gateways
+            .iter()
+            .filter(|(key, gateway)| asks(gateway) && scope.is_none_or(|scope| scope == key.namespace));
+        asking.map(|(key, _)| key.clone()).collect()
     }
 
     /// Whether a pod of that name belongs to the Gateway.
@@ -576,6 +598,13 @@ fn is_gone(key: &Key, name: &str, scope: Option<&str>, seen: &HashSet<(String, S
 /// Whether a Gateway takes Tunnels by the labels of their namespaces.
 pub fn selects(gateway: &Gateway) -> bool {
     gateway.spec.tunnels.as_ref().is_some_and(|it| it.allowed_namespaces.from == NamespacesFrom::Selector)
+}
+
+/// Whether cert-manager is asked for a Gateway's authority, or was asked for the one that it has.
+pub fn asks(gateway: &Gateway) -> bool {
+    let ca = gateway.status.as_ref().and_then(|status| status.ca.as_ref());
+    gateway.spec.pki.ca.issuer_ref.is_some()
+        || ca.is_some_and(|ca| ca.brought.as_ref().is_some_and(|brought| brought.request.is_some()))
 }
 
 /// Whether a resource version is later than another. They are numbers that grow (KEP-5504); one that is none counts as

@@ -155,7 +155,7 @@ fn key_id(certificate: &X509Certificate<'_>) -> String {
     stored.unwrap_or_else(|| pem::fingerprint(certificate.public_key().raw)[..40].to_owned())
 }
 
-fn subject_of(common_name: &str, generation: u32) -> String {
+pub(crate) fn subject_of(common_name: &str, generation: u32) -> String {
     let suffix = format!(" G{generation}");
     format!("{}{suffix}", clip(common_name, LONGEST_COMMON_NAME - suffix.len()))
 }

@@ -13,6 +13,7 @@
 //! Where the key is somebody else's, a request takes its place: `read_request ─► SigningRequest ─► issue_certificate`.
 
 mod authority;
+mod authority_request;
 mod brought;
 mod error;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod unusable;
 mod validity;
 
 pub use authority::{Authority, AuthorityFacts, issue_authority, read_authority};
+pub use authority_request::{AuthorityRequest, request_authority};
 pub use brought::{Above, read_brought, read_roots};
 pub use error::Error;
 pub use key_algorithm::KeyAlgorithm;

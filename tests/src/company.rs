@@ -53,6 +53,11 @@ impl Company {
         self.read("root.crt")
     }
 
+    /// Its key, PEM.
+    pub fn root_key(&self) -> String {
+        self.read("root.key")
+    }
+
     /// Makes an intermediate that signs leaves.
     pub fn issuing(&self, number: u32) -> Signed {
         let subject = format!("{} Issuing CA {number}", self.name);

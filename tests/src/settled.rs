@@ -48,13 +48,24 @@ pub async fn settled(client: &Client, namespace: &str, gateway: &str) -> BTreeMa
                     fields["spec"].as_object_mut().unwrap().remove(name);
                 }
             }
+            Kind::CertificateRequest => fields["spec"]["request"] = json!("…"),
             Kind::PodDisruptionBudget | Kind::Deployment => {}
         }
     }
     let anywhere = |object: Value| serde_json::from_str(&object.to_string().replace(namespace, "…")).unwrap();
     objects
         .into_iter()
-        .map(|((kind, name), object)| (format!("{} {name}", kind.as_str()), anywhere(object)))
+        .map(|((kind, name), mut object)| {
+            // Its name ends with the digest of its key.
+            let name = if kind == Kind::CertificateRequest {
+                let name = name.rsplit_once('-').map_or(&*name, |(name, _)| name).to_owned();
+                object["metadata"]["name"] = json!(name);
+                name
+            } else {
+                name
+            };
+            (format!("{} {name}", kind.as_str()), anywhere(object))
+        })
         .collect()
 }
 

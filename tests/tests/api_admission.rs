@@ -97,6 +97,13 @@ async fn whoever_has_the_operator_run_or_read_something_must_be_allowed_to_do_so
     let signed = gateway(&json!({ "pki": { "ca": { "secretRef": { "name": "company" } } } }));
     let said = refused(&watched, &signed).await.unwrap_or_default();
     assert!(said.contains("has the authority in Secret company sign: name one that you may read"), "{said}");
+    let asked =
+        gateway(&json!({ "pki": { "ca": { "issuerRef": { "name": "corp", "kind": "ClusterIssuer" } } } }));
+    let said = refused(&watched, &asked).await.unwrap_or_default();
+    assert!(
+        said.contains("has ClusterIssuer corp (cert-manager.io) asked for an authority: leave it out"),
+        "{said}"
+    );
     let forged = tunnel("web", &json!({ "portcullis.dev/created-by": "bob" }), &json!({}));
     let said = refused(&watched, &forged).await.unwrap_or_default();
     assert!(said.contains("says whose a Tunnel is: leave it as it is"), "{said}");

@@ -8,6 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::Client;
 use portcullis_api::Gateway;
+use portcullis_tests::cert_manager::{self, CertManager};
 use portcullis_tests::company::{Company, Keys, put_secret};
 use portcullis_tests::operator::Operator;
 use portcullis_tests::{apply_strictly, client, condition, namespace, until};
@@ -30,6 +31,7 @@ fn examples() -> Vec<(String, Vec<Value>)> {
 #[tokio::test]
 async fn every_example_is_taken_as_it_stands_and_carried_out_and_another_apply_changes_nothing() {
     let client = client().await;
+    cert_manager::install(&client).await;
     for (file, documents) in examples() {
         let namespace = namespace(&client).await;
         let operator = Operator::start(&namespace).await;
@@ -39,7 +41,7 @@ async fn every_example_is_taken_as_it_stands_and_carried_out_and_another_apply_c
             applied.unwrap_or_else(|error| panic!("{file}: {error}"));
         }
         for document in documents.iter().filter(|it| it["kind"] == "Gateway") {
-            bring_along(&client, &namespace, document).await;
+            let _cert_manager = bring_along(&client, &namespace, document).await;
             let name = document["metadata"]["name"].as_str().unwrap();
             let suspended = document["spec"]["suspend"] == true;
             let holds = |gateway: &Gateway, kind: &str, reason: &str| {
@@ -66,7 +68,7 @@ async fn every_example_is_taken_as_it_stands_and_carried_out_and_another_apply_c
 }
 
 /// What an example says that its admin makes beforehand.
-async fn bring_along(client: &Client, namespace: &str, gateway: &Value) {
+async fn bring_along(client: &Client, namespace: &str, gateway: &Value) -> Option<CertManager> {
     if let Some(name) = gateway["spec"]["pki"]["ca"]["secretRef"]["name"].as_str() {
         let company = Company::new("Example", Keys::Ec);
         let issuing = company.issuing(1);
@@ -74,6 +76,11 @@ async fn bring_along(client: &Client, namespace: &str, gateway: &Value) {
             [("tls.crt", &*issuing.certificate), ("tls.key", &issuing.key), ("ca.crt", &company.root())];
         put_secret(client, namespace, name, &data).await;
     }
+    gateway["spec"]["pki"]["ca"].get("issuerRef")?;
+    let company = Company::new("Example", Keys::Ec);
+    let data = [("tls.crt", &*company.root()), ("tls.key", &company.root_key())];
+    put_secret(client, namespace, "shop-root", &data).await;
+    Some(CertManager::start(Some(namespace), true))
 }
 
 #[test]

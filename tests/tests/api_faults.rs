@@ -1,10 +1,13 @@
-//! Every write of a Gateway's life fails once in every way that a write can. Each run ends with the same objects, and a
-//! further visit writes nothing.
+//! Every write of a Gateway's life fails once in every way that a write can; where its authority is somebody else's, the
+//! operator is gone before and after each. Each run ends with the same objects, and a further visit writes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
+use kube::Client;
+use portcullis_tests::cert_manager::{self, CertManager, put_issuer};
+use portcullis_tests::company::{Company, Keys, put_secret};
 use portcullis_tests::faults::{Fault, Script};
 use portcullis_tests::operator::Operator;
 use portcullis_tests::settled::settled;
@@ -13,23 +16,54 @@ use serde_json::Value;
 
 /// How many lives are lived side by side.
 const ABREAST: usize = 6;
-const BORN: &str = "{clients: [{name: alice}, {name: bob}]}";
+const BORN: &str = "
+clients: [{name: alice}, {name: bob}]
+pki: {ca: CA}
+";
 const CHANGED: &str = "
 clients: [{name: alice}, {name: carol}]
 replicas: 3
-pki: {server: {dnsNames: [door.example.com]}}
+pki: {ca: CA, server: {dnsNames: [door.example.com]}}
 service: {annotations: {example.com/changed: 'yes'}}
 ";
 
+/// Where the authority comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Authority {
+    Own,
+    Brought,
+    Asked,
+}
+
+impl Authority {
+    /// What an admin has written by then, and what the spec says of it.
+    async fn prepared(self, client: &Client, namespace: &str) -> &'static str {
+        if self == Self::Own {
+            return "{}";
+        }
+        let company = Company::new("Example", Keys::Ec);
+        if self == Self::Asked {
+            put_issuer(client, namespace, "corp", &company).await;
+            return "{issuerRef: {name: corp}}";
+        }
+        let issuing = company.issuing(1);
+        let data =
+            [("tls.crt", &*issuing.certificate), ("tls.key", &issuing.key), ("ca.crt", &company.root())];
+        put_secret(client, namespace, "corp", &data).await;
+        "{secretRef: {name: corp}}"
+    }
+}
+
 /// A Gateway is born, changes, and settles, whatever befalls the operator's writes.
-async fn live(script: Arc<Script>) -> BTreeMap<String, Value> {
+async fn live(authority: Authority, script: Arc<Script>) -> BTreeMap<String, Value> {
     let client = client().await;
     let namespace = namespace(&client).await;
-    apply(&client, &namespace, "door", BORN).await.unwrap();
+    let ca = authority.prepared(&client, &namespace).await;
+    let [born, changed] = [BORN, CHANGED].map(|spec| spec.replace("CA", ca));
+    apply(&client, &namespace, "door", &born).await.unwrap();
     let mut operator = Operator::start_scripted(&namespace, script.clone()).await;
-    for spec in [BORN, CHANGED] {
-        apply(&client, &namespace, "door", spec).await.unwrap();
-        let replicas = if spec == BORN { 2 } else { 3 };
+    for (spec, replicas) in [(born, 2), (changed, 3)] {
+        apply(&client, &namespace, "door", &spec).await.unwrap();
         let settles = until(&client, &namespace, "door", |gateway| {
             is("CertificatesReady", "True", "Issued")(gateway)
                 && gateway.status.as_ref().is_some_and(|status| status.replicas == replicas)
@@ -63,14 +97,32 @@ async fn live(script: Arc<Script>) -> BTreeMap<String, Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_befalls_a_write_the_same_objects_are_there_in_the_end() {
+    enumerate(Authority::Own, &Fault::ALL, 12).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_the_operator_is_gone_one_that_was_brought_along_is_there_in_the_end() {
+    enumerate(Authority::Brought, &[Fault::StopBefore, Fault::StopAfter], 12).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_the_operator_is_gone_one_that_was_asked_for_is_there_in_the_end() {
+    cert_manager::install(&client().await).await;
+    let _cert_manager = CertManager::start(None, true);
+    // The key, the request, and the key's end are writes of their own.
+    enumerate(Authority::Asked, &[Fault::StopBefore, Fault::StopAfter], 15).await;
+}
+
+/// Lives a life for each of its writes, of which there are at least so many, and each fault.
+async fn enumerate(authority: Authority, faults: &[Fault], least: usize) {
     let calm = Arc::<Script>::default();
-    let expected = Box::pin(live(calm.clone())).await;
+    let expected = Box::pin(live(authority, calm.clone())).await;
     let writes = calm.writes();
-    assert!(writes.len() >= 12, "{writes:#?}");
-    let cases = (0..writes.len()).flat_map(|number| Fault::ALL.map(|fault| (number, fault)));
+    assert!(writes.len() >= least, "{writes:#?}");
+    let cases = (0..writes.len()).flat_map(|number| faults.iter().map(move |fault| (number, *fault)));
     let runs = stream::iter(cases).map(|(number, fault)| async move {
         let script = Script::failing(number, fault);
-        let run = tokio::spawn(live(script.clone()));
+        let run = tokio::spawn(live(authority, script.clone()));
         let objects = tokio::time::timeout(PATIENCE * 2, run).await;
         (number, fault, script, objects)
     });
@@ -89,7 +141,11 @@ async fn whatever_befalls_a_write_the_same_objects_are_there_in_the_end() {
             Err(_) => failed.push(format!("{fault:?} at {number} ({write}) did not settle in time")),
         }
     }
-    println!("{count} lives: {} writes × {} faults, {struck} struck", writes.len(), Fault::ALL.len());
+    println!(
+        "{authority:?}: {count} lives: {} writes × {} faults, {struck} struck",
+        writes.len(),
+        faults.len()
+    );
     // Which Event and which status comes when is a matter of pace, and a write that never came cannot fail.
     assert!(struck * 5 >= count * 3, "only {struck} faults of {count} struck");
     assert!(failed.is_empty(), "{} of {count} failed:\n{}", failed.len(), failed.join("\n"));

@@ -17,6 +17,7 @@ use portcullis_contract::gateway::{
 use portcullis_operator::clock::SystemClock;
 use portcullis_operator::options::Options;
 use portcullis_operator::world::Kind;
+use portcullis_tests::cert_manager;
 use portcullis_tests::chart::{self, HELM};
 use portcullis_tests::door::{run, tool};
 use portcullis_tests::operator::Operator;
@@ -150,6 +151,14 @@ async fn live(client: &Client, namespace: &str, operator: &Operator, its: &str, 
     }
     apply(client, namespace, "door", SPEC).await.unwrap();
     until_child(client, namespace, Kind::Secret, "door-client-bob", |it| it.is_none()).await;
+    // Nobody answers here, and nobody needs to.
+    cert_manager::install(client).await;
+    apply(client, namespace, "asks", "pki: {ca: {issuerRef: {name: corp}}}").await.unwrap();
+    let began = Instant::now();
+    while cert_manager::requests(client, namespace).await.is_empty() {
+        assert!(began.elapsed() < PATIENCE, "nothing is ever asked of cert-manager");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     for (kind, name) in [
         (Kind::Secret, "door-server"),
         (Kind::ConfigMap, "door-config"),
@@ -268,8 +277,14 @@ fn rights(rule: &PolicyRule) -> Vec<(String, String)> {
 
 /// Rights that the operator never asks for by name in this life, with the reason.
 fn is_for_later((verb, resource): &(String, String)) -> bool {
-    const CHILDREN: [&str; 5] =
-        ["/secrets", "/configmaps", "/services", "apps/deployments", "policy/poddisruptionbudgets"];
+    const CHILDREN: [&str; 6] = [
+        "/secrets",
+        "/configmaps",
+        "/services",
+        "apps/deployments",
+        "policy/poddisruptionbudgets",
+        "cert-manager.io/certificaterequests",
+    ];
     let child = CHILDREN.contains(&resource.as_str());
     match verb.as_str() {
         // The API server asks for it on the operator's behalf.

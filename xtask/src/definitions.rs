@@ -53,6 +53,16 @@ const SOURCES: &[Source] = &[
             "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
         ],
     },
+    Source {
+        module: "github.com/cert-manager/cert-manager",
+        version: "v1.21.2",
+        sum: "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
+        files: &[
+            "deploy/crds/cert-manager.io_certificaterequests.yaml",
+            "deploy/crds/cert-manager.io_issuers.yaml",
+            "deploy/crds/cert-manager.io_clusterissuers.yaml",
+        ],
+    },
 ];
 
 /// The folder with all of them, a file each, fetched now if they never were.
@@ -62,7 +72,7 @@ pub(crate) fn folder() -> Result<PathBuf> {
         .flat_map(|it| [it.module, it.version, it.sum].into_iter().chain(it.files.iter().copied()));
     let name = format!("definitions-{}", cache::key(parts.map(str::as_bytes)));
     cache::built(&name, |folder| {
-        let step = say::step("definitions of Argo CD, Flux and the Prometheus operator (once)");
+        let step = say::step("definitions of Argo CD, cert-manager, Flux and the Prometheus operator (once)");
         SOURCES.iter().try_for_each(|source| source.copied(folder))?;
         step.done();
         Ok(())

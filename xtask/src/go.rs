@@ -39,6 +39,8 @@ pub(crate) enum Module {
     Tilt,
     /// The OpenTelemetry project's collector of traces.
     Collector,
+    /// cert-manager's controllers of issuers that hold a key.
+    CertManager,
 }
 
 impl Module {
@@ -56,6 +58,7 @@ impl Module {
             Self::Argo => "argo",
             Self::Tilt => "tilt",
             Self::Collector => "collector",
+            Self::CertManager => "certmanager",
         }
     }
 

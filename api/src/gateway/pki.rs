@@ -54,6 +54,10 @@ pub enum KeyAlgorithm {
 /// annotation portcullis.dev/rotate says so: clients are told of the new one first, then it signs, then the old one goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.secretRef) || !has(self.issuerRef)")
+        .message("an authority comes from one place: write secretRef for one that is in a Secret, or issuerRef for one that cert-manager has issued, not both")
+)]
 pub struct AuthoritySpec {
     /// A Secret of this namespace with an authority that somebody else has issued: its certificate in tls.crt, followed by
     /// those above it, its key in tls.key, and the root at the end of tls.crt or in ca.crt. It signs in place of one of
@@ -62,8 +66,13 @@ pub struct AuthoritySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
 
+    /// An issuer of cert-manager that issues the authority: an intermediate whose key is made here and stays here. It is asked
+    /// for anew whenever an authority of ours would be replaced. While it does not answer, the one before signs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_ref: Option<IssuerRef>,
+
     /// How long an authority of ours is valid: hours, minutes and seconds, such as 87600h. One that has two thirds of that
-    /// behind it is replaced.
+    /// behind it is replaced. With issuerRef, what the issuer is asked for; what it grants counts.
     #[serde(default = "decade")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$') && duration(self) >= duration('1h') && duration(self) <= duration('175200h')").message("an authority's duration is a time between 1h and 175200h (twenty years), in hours, minutes and seconds, such as 87600h"))]
@@ -97,11 +106,40 @@ impl Default for AuthoritySpec {
     fn default() -> Self {
         Self {
             secret_ref: None,
+            issuer_ref: None,
             duration: decade(),
             publish_for: day(),
             retire_after: None,
             retire_unused_after: None,
         }
+    }
+}
+
+/// Names an issuer of cert-manager, as its own resources do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct IssuerRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("name is an issuer's name, such as example-ca"))]
+    pub name: String,
+
+    /// Its kind: Issuer, of this namespace, ClusterIssuer, or a kind of somebody else's.
+    #[serde(default = "issuer")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')").message("kind is an issuer's kind, such as Issuer or ClusterIssuer"))]
+    pub kind: String,
+
+    /// The group of that kind.
+    #[serde(default = "cert_manager")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("group is the API group of the issuer's kind, such as cert-manager.io"))]
+    pub group: String,
+}
+
+impl std::fmt::Display for IssuerRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)?;
+        if self.group == cert_manager() { Ok(()) } else { write!(f, " ({})", self.group) }
     }
 }
 
@@ -143,6 +181,14 @@ impl Default for ServerCertificate {
     fn default() -> Self {
         Self { dns_names: Vec::new(), ip_addresses: Vec::new(), duration: week(), renew_before: None }
     }
+}
+
+fn issuer() -> String {
+    "Issuer".to_owned()
+}
+
+fn cert_manager() -> String {
+    "cert-manager.io".to_owned()
 }
 
 fn decade() -> String {

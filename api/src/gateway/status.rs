@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pki::IssuerRef;
+
 /// What the operator has seen. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -108,6 +110,12 @@ pub struct BroughtStatus {
     pub subject: String,
     /// SHA-256 of the root's certificate: 64 lower-case hexadecimal digits.
     pub root_fingerprint: String,
+    /// The issuer that was asked for it, where cert-manager has issued it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_ref: Option<IssuerRef>,
+    /// The CertificateRequest that it was asked for by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
 }
 
 /// A generation of the authority beside the one that signs.

@@ -31,6 +31,10 @@ runs the operator with exactly these: they are enough, and none is idle.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+# Only used where a Gateway has spec.pki.ca.issuerRef. Whether a request is approved is for cert-manager's approvers to say.
+- apiGroups: [cert-manager.io]
+  resources: [certificaterequests]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

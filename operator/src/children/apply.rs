@@ -71,6 +71,15 @@ pub async fn carry_out(
                 unfounded |= foundation.slot == slot;
                 carried.failures.push(Failure { reason: Reason::NameConflict, message });
             }
+            // cert-manager's webhook may be away, or somebody's policy say no: the rest goes on.
+            Err(Stop::Write(error)) if slot.0 == Kind::CertificateRequest && ctx.writer.leads() => {
+                let message = format!(
+                    "CertificateRequest {} could not be written: {}. Whether cert-manager runs is told by kubectl get pods -A -l app.kubernetes.io/instance=cert-manager",
+                    slot.1,
+                    chain(&error)
+                );
+                carried.failures.push(Failure { reason: Reason::RequestFailed, message });
+            }
             Err(Stop::Write(error)) => {
                 carried.failures.push(Failure { reason: error.reason(), message: chain(&error) });
                 break;

@@ -21,7 +21,7 @@ use crate::control::surroundings::{Keys, Surroundings};
 use crate::moment;
 use crate::settings::Settings;
 use crate::tunnel::claims::Claims;
-use crate::world::{Child, Content, Key, Kind, Namespaces, Pod, Purpose, Roots};
+use crate::world::{Answer, Child, Content, Key, Kind, Namespaces, Pod, Purpose, Requests, Roots};
 
 pub(crate) mod company;
 mod shown;
@@ -67,6 +67,12 @@ struct Case {
     brought: Option<String>,
     /// What it held when that was carried out, where it was something else.
     formerly_brought: Option<String>,
+    /// What cert-manager says of the CertificateRequest: `Issued`, `NoAuthority`, `Denied`, `Failed`, `Waits`, `Silent`; or
+    /// why there is none: `Uninstalled`, `Forbidden`.
+    asked: Option<String>,
+    /// It has issued one before.
+    #[serde(default)]
+    formerly_issued: bool,
     /// Keys under which ConfigMaps of that name have the roots of another company.
     #[serde(default)]
     roots: BTreeMap<String, String>,
@@ -104,6 +110,13 @@ fn run(case: Case) -> Value {
     let tunnels: Vec<_> = case.tunnels.into_iter().map(Arc::new).collect();
     observed.claims =
         Some(Arc::new(Claims::of(&Key::of(&gateway), Some(&gateway), &tunnels, &Namespaces::default())));
+    observed.requests = match case.asked.as_deref() {
+        Some("Uninstalled") => Requests::Missing,
+        Some("Forbidden") => {
+            Requests::Forbidden("certificaterequests.cert-manager.io is forbidden".to_owned())
+        }
+        _ => Requests::There,
+    };
     let company = company::Company::new("Example");
     let others = company::Company::new("Other");
     let roots =
@@ -129,8 +142,17 @@ fn run(case: Case) -> Value {
         let ago: kube::core::Duration = ago.parse().unwrap();
         let then = NOW - Duration::try_from(std::time::Duration::from(ago)).unwrap();
         let former = case.formerly.unwrap_or_else(|| gateway.clone());
-        let (former, applied) = carry_out(&former, &mut observed, then);
+        let (mut former, mut applied) = carry_out(&former, &mut observed, then);
+        if case.formerly_issued {
+            answer(&mut observed, &company, "Issued", then);
+            (former, applied) = carry_out(&former, &mut observed, then);
+        }
         gateway.status = former.status;
+        if let Some(asked) = &case.asked {
+            (former, applied) = carry_out(&gateway, &mut observed, then);
+            gateway.status = former.status;
+            answer(&mut observed, &company, asked, then);
+        }
         for (pod, said) in &case.replicas {
             observed.sessions.insert(pod.clone(), session(said, &applied.plan));
         }
@@ -175,6 +197,33 @@ pub(super) fn surroundings(services: BTreeMap<String, Option<Vec<i32>>>) -> Obse
     };
     let control = issue_authority(&profile, 1, NOW - Duration::days(300), &RandomMint).unwrap();
     Observed { services, control_authority: Some(Arc::new(control)), ..Observed::default() }
+}
+
+/// As cert-manager would.
+fn answer(observed: &mut Observed, company: &company::Company, how: &str, then: OffsetDateTime) {
+    let Some(Content::Pending(Some(pending))) =
+        observed.children.get(&(Kind::Secret, "door-request".to_owned())).map(|child| &child.content)
+    else {
+        return;
+    };
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({ "conditions": [{ "type": kind, "status": status, "reason": reason, "message": message }] });
+    let issued = |authority| company.answers(&pending.request_pem, Duration::days(365), authority, then);
+    let status = match how {
+        "Issued" => issued(true),
+        "NoAuthority" => issued(false),
+        "Denied" => condition("Denied", "True", "policy.cert-manager.io", "No policy approved this request"),
+        "Failed" => condition("Ready", "False", "Failed", "Error signing certificate"),
+        "Waits" => condition("Ready", "False", "Pending", "Referenced \"Issuer\" not found"),
+        "Silent" => Value::Null,
+        other => panic!("asked: {other}"),
+    };
+    let slot = (Kind::CertificateRequest, pending.asked.name.clone());
+    let former = observed.children.remove(&slot).unwrap();
+    let former = Arc::into_inner(former).unwrap();
+    observed.children.insert(
+        slot,
+        Arc::new(Child { content: Content::Answer(Answer::of(&json!({ "status": status }))), ..former }),
+    );
 }
 
 /// As the API server and the watches would: what was planned at `then` is there afterwards, and the status says so.

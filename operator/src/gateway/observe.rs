@@ -14,7 +14,8 @@ use crate::control::seen::Sights;
 use crate::names;
 use crate::tunnel::claims::Claims;
 use crate::world::{
-    Bundle, Child, Content, Digest, Failing, Key, Kind, Owner, Pod, Purpose, Referred, Roots, Served, failing,
+    Bundle, Child, Content, Digest, Failing, Key, Kind, Owner, Pod, Purpose, Referred, Requests, Roots,
+    Served, failing,
 };
 
 /// How long replicas may take to find an operator that has begun to lead.
@@ -33,6 +34,8 @@ pub struct Observed {
     pub services: BTreeMap<String, Option<Vec<i32>>>,
     /// What was seen of all that it names and others write.
     pub referred: BTreeMap<(Purpose, String), Arc<Referred>>,
+    /// Whether there are CertificateRequests to look at.
+    pub requests: Requests,
     /// The last good authority, whether or not its Secret is there.
     pub remembered_authority: Option<Arc<Roots>>,
     /// What the replicas said on the control channel, by pod.
@@ -65,9 +68,14 @@ pub fn observe(ctx: &Context, gateway: &Gateway) -> Option<Observed> {
         .world
         .surroundings(&Owner::Gateway(key.clone()), gateway.metadata.uid.as_deref().unwrap_or_default());
     let referred = ctx.world.referred(gateway)?;
+    let requests = ctx.world.requests(&key);
+    if gateway.spec.pki.ca.issuer_ref.is_some() && requests == Requests::Unread {
+        return None;
+    }
     let claims = gateway.spec.tunnels.is_some().then(|| ctx.claims.at(&ctx.world, &key));
     Some(Observed {
         referred,
+        requests,
         connectors: claims.as_deref().map(|claims| connectors(ctx, &key, claims)).unwrap_or_default(),
         children: around.children,
         settled: around.settled,

@@ -22,6 +22,7 @@ pub mod certificates;
 pub mod config;
 pub mod deployment;
 pub mod renewals;
+pub mod request;
 pub mod revocations;
 pub mod rotation;
 pub mod service;
@@ -30,6 +31,8 @@ pub use crate::children::{Error, Step};
 use certificates::signer::{Signer, signer};
 pub use certificates::{Certificates, Trouble};
 use renewals::Grounds;
+use request::Ground;
+use rotation::Candidate;
 
 /// What should be.
 #[derive(Debug)]
@@ -82,7 +85,8 @@ pub fn plan(
         let snapshot = config::snapshot(accepted, settings, &certificates, revoked.clone());
         Ok((certificates, snapshot.map(publish).transpose()?))
     };
-    let signer = moved(accepted, observed, settings, status, now, mint)?;
+    let candidate = brought::candidate(accepted, settings, now);
+    let (signer, mut ground) = moved(accepted, observed, status, candidate.as_ref(), now, mint)?;
     let (is_kept, mut is_new) = (matches!(signer, Signer::Kept(_)), matches!(signer, Signer::New(..)));
     let (mut certificates, mut snapshot) = planned(signer)?;
     let found = Found { uid: &accepted.uid, children: &observed.children, settled: &observed.settled };
@@ -103,13 +107,21 @@ pub fn plan(
         }
     }
     if let Some(roots) = &certificates.roots {
-        certificates.warnings = brought::warnings(accepted, settings, roots, now);
+        ground = Ground::After(roots.clone());
     }
+    let request = request::plan(accepted, candidate.as_ref(), &ground, now, mint)?;
+    if let Some(roots) = &certificates.roots {
+        certificates.warnings = brought::warnings(accepted, candidate.as_ref(), roots, &request, now);
+    }
+    certificates.notes.extend(request.note.clone());
+    certificates.rotation = certificates.rotation.into_iter().chain(request.due).min();
     // What is to be signed by an authority that is not written yet waits until it is.
     let grounds =
         Grounds { accepted, settings, certificates: &certificates, revoked: &revoked, status, now, mint };
     let renewals = if is_new { Vec::new() } else { renewals::renewals(&grounds, &observed.renewals) };
     let mut wanted = certificates.wanted(&maker)?;
+    let (kept, asked) = request.wanted(&maker)?;
+    wanted.extend(kept);
     if let Some(published) = &snapshot {
         wanted.push(Wanted::Object(Kind::ConfigMap, config::config_map(&maker, published)?));
     }
@@ -125,7 +137,12 @@ pub fn plan(
         let deployment = deployment::deployment(&maker, accepted, pods, settings)?;
         wanted.push(Wanted::Object(Kind::Deployment, deployment));
     }
+    // Last: what cert-manager makes of it stands in nobody's way.
+    wanted.extend(asked);
     let steps = steps(found, wanted, |slot| {
+        if slot.0 == Kind::CertificateRequest {
+            return request.keeps(&slot.1);
+        }
         let pods = accepted.pods.is_err() && *slot == (Kind::Deployment, accepted.key.name.clone());
         pods || certificates.in_doubt(slot)
     });
@@ -133,32 +150,38 @@ pub fn plan(
     Ok(Plan { steps, snapshot, certificates, revocations, renewals, unresolved })
 }
 
-/// Which authority signs, or why there is none; it may have been asked to go a step further.
+/// Which authority signs, or why there is none; it may have been asked to go a step further. And what another one would
+/// take the place of.
 fn moved(
     accepted: &Accepted,
     observed: &Observed,
-    settings: &Settings,
     status: Option<&GatewayStatus>,
+    candidate: Option<&Candidate>,
     now: OffsetDateTime,
     mint: &dyn Mint,
-) -> Result<Signer, Error> {
+) -> Result<(Signer, Ground), Error> {
     let recorded = status.and_then(|status| status.ca.as_ref()).map(|ca| ca.fingerprint.as_str());
-    let candidate = brought::candidate(accepted, settings, now);
-    let signer = signer(accepted, observed, recorded, candidate.as_ref(), now, mint)?;
-    let Signer::Kept(roots) = &signer else { return Ok(signer) };
+    let signer = signer(accepted, observed, recorded, candidate, now, mint)?;
+    let credited = |roots| Arc::new(request::credited(roots, accepted));
+    let signer = match signer {
+        Signer::New(roots, why) => Signer::New(credited(Arc::unwrap_or_clone(roots)), why),
+        other => other,
+    };
+    let ground = Ground::of(&signer);
+    let Signer::Kept(roots) = &signer else { return Ok((signer, ground)) };
     if let Some((what, begins)) = rotation::ahead(&roots.signing.facts, observed, now) {
         let message = format!(
             "the operator's clock says {}, but {what} was issued later, by a clock that said at least {}. Nothing is issued until that time: set the clock of the operator's node; or, if it is the other one that was wrong, delete what it issued",
             moment::text(now),
             moment::text(begins),
         );
-        return Ok(Signer::Lost(Trouble { reason: Reason::ClockBehind, message }));
+        return Ok((Signer::Lost(Trouble { reason: Reason::ClockBehind, message }), Ground::Unclear));
     }
-    let step = rotation::asked(accepted, observed, status, roots, candidate.as_ref(), now, mint)?;
-    if let (None, Some(trouble)) = (&step, brought::ended(accepted, settings, roots, now)) {
-        return Ok(Signer::Lost(trouble));
+    let step = rotation::asked(accepted, observed, status, roots, candidate, now, mint)?;
+    if let (None, Some(trouble)) = (&step, brought::ended(accepted, candidate, roots, now)) {
+        return Ok((Signer::Lost(trouble), ground));
     }
-    Ok(step.map_or(signer, |(roots, why)| Signer::New(Arc::new(roots), why)))
+    Ok((step.map_or(signer, |(roots, why)| Signer::New(credited(roots), why)), ground))
 }
 
 fn publish(snapshot: Snapshot) -> Result<Published, Error> {

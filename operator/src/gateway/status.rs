@@ -201,7 +201,7 @@ fn carried_out(
     verdicts.extend(surroundings::discovered(accepted, &replicas, discovered_before));
     let drivers = surroundings::degraded(accepted, &replicas, was_well(ConditionType::Degraded));
     verdicts.extend(rollout::stuck(accepted, observed, &replicas, drivers.as_ref()).or(drivers));
-    verdicts.extend(warning::warning(accepted, &applied.plan.certificates, now));
+    verdicts.extend(warning::warning(accepted, applied, now));
     let held = was(previous, generation, ConditionType::Ready);
     let ready = ready(accepted, observed, &verdicts, &replicas, held);
     verdicts.push(ready);
@@ -260,6 +260,8 @@ fn authority(
         brought: roots.signing.above.is_some().then(|| BroughtStatus {
             subject: signing.subject.clone(),
             root_fingerprint: roots.signing.root_fingerprint(),
+            issuer_ref: roots.issued_by().map(|by| by.issuer.clone()),
+            request: roots.issued_by().map(|by| by.request.clone()),
         }),
     })
 }

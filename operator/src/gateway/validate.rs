@@ -22,7 +22,7 @@ pub mod pods;
 pub mod tunnels;
 
 pub use access::Access;
-pub use authority::{Brought, Source};
+pub use authority::{Asking, Brought, Source};
 pub use client_authorities::ClientAuthorities;
 pub use pods::Pods;
 pub use tunnels::Tunnels;

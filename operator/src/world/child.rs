@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::owned::{self, Digest};
+use super::request::{Answer, CertificateRequest, Pending};
 use super::{Key, Owner, Rollout, Roots, version_number};
 use crate::names;
 
@@ -29,10 +30,12 @@ pub enum Kind {
     PodDisruptionBudget,
     /// The pods.
     Deployment,
+    /// An authority that cert-manager is asked for. Its kind may not be there: only looked at where some Gateway needs it.
+    CertificateRequest,
 }
 
 impl Kind {
-    /// Every kind.
+    /// Every kind that each cluster has.
     pub const ALL: [Self; 5] =
         [Self::Secret, Self::ConfigMap, Self::Service, Self::PodDisruptionBudget, Self::Deployment];
 
@@ -44,6 +47,7 @@ impl Kind {
             Self::Service => "Service",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Deployment => "Deployment",
+            Self::CertificateRequest => "CertificateRequest",
         }
     }
 
@@ -56,6 +60,7 @@ impl Kind {
             Self::Service => ApiResource::erase::<core::v1::Service>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<policy::v1::PodDisruptionBudget>(&()),
             Self::Deployment => ApiResource::erase::<apps::v1::Deployment>(&()),
+            Self::CertificateRequest => ApiResource::erase::<CertificateRequest>(&()),
         }
     }
 }
@@ -86,6 +91,10 @@ pub enum Content {
     Plain,
     /// The authority's Secret.
     Authority(Result<Arc<Roots>, Unusable>),
+    /// An authority that is asked for; None where its Secret does not hold all of it.
+    Pending(Option<Arc<Pending>>),
+    /// What cert-manager says of one.
+    Answer(Answer),
     /// The server Secret.
     Server(Box<Served>),
     /// A client's or a connector's bundle.
@@ -186,6 +195,7 @@ fn read_content(kind: Kind, owner: &Owner, name: &str, value: &Value) -> Content
             .map_or(Content::Plain, |deployment| Content::Deployment(Rollout::read(&deployment))),
         Kind::Service => serde_json::from_value(value.clone())
             .map_or(Content::Plain, |service| Content::Service(load_balancer(&service))),
+        Kind::CertificateRequest => Content::Answer(Answer::of(value)),
         Kind::ConfigMap | Kind::PodDisruptionBudget => Content::Plain,
     }
 }
@@ -195,6 +205,8 @@ fn read_secret(owner: &Owner, name: &str, secret: &Secret) -> Content {
     let leaf = |certificate, key| read_leaf(&text(secret, certificate), &text(secret, key));
     if is(names::authority_secret) {
         Content::Authority(Roots::read(secret).map(Arc::new))
+    } else if is(names::request_secret) {
+        Content::Pending(Pending::read(secret).map(Arc::new))
     } else if is(names::server_secret) {
         Content::Server(Box::new(Served {
             server: leaf(files::SERVER_CERTIFICATE, files::SERVER_KEY),

@@ -2,10 +2,11 @@
 //! and how far that is. The Secret is the only place where this is kept, so that each step of a rotation is one write of
 //! one object. When a step is due is `plan/rotation.rs`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use portcullis_api::RotationPhase;
+use portcullis_api::{IssuerRef, RotationPhase};
 use portcullis_pki::{Authority, Unusable, read_authority, read_brought};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -62,6 +63,19 @@ pub struct Course {
     /// Fingerprints of generations that are gone, the newest last: a status that speaks of one is behind, not of others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<String>,
+    /// Who has issued a generation that is here, where cert-manager was asked for it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub issued: BTreeMap<u32, IssuedBy>,
+}
+
+/// Who has issued an authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuedBy {
+    /// Who was asked.
+    pub issuer: IssuerRef,
+    /// The CertificateRequest.
+    pub request: String,
 }
 
 /// Who goes by a generation that signs no more.
@@ -229,8 +243,14 @@ impl Roots {
     /// Lets the other generation go.
     pub fn drop_other(&mut self) {
         if let Some(other) = self.other.take() {
+            self.course.issued.remove(&other.generation);
             remember(&mut self.course.former, other.facts.fingerprint.clone());
         }
+    }
+
+    /// Who has issued what signs, where cert-manager was asked for it.
+    pub fn issued_by(&self) -> Option<&IssuedBy> {
+        self.course.issued.get(&self.signing.generation)
     }
 
     /// Lets the two change places.

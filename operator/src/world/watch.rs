@@ -30,6 +30,7 @@ use crate::queue::{Queue, Urgency};
 use crate::world::referred::Reference;
 
 mod referred;
+mod requests;
 
 /// Objects in one answer of a first list. After a restart all kinds are listed at once, whole objects, and of each kind
 /// one answer is in memory.
@@ -59,6 +60,11 @@ pub struct Watches {
     progress: Arc<Progress>,
     /// Told once a Gateway selects namespaces by their labels; they are not watched before.
     selecting: watch::Sender<bool>,
+    /// Told once a Gateway's authority is to be asked for; CertificateRequests, whose kind may not be there, are not watched
+    /// before.
+    asking: watch::Sender<bool>,
+    /// The namespaces that are looked at; None: all of them.
+    scopes: Vec<Option<String>>,
     /// What Gateways name and others write, to be looked at.
     wanted: watch::Sender<BTreeSet<Reference>>,
     /// How often that had changed when it was last noted.
@@ -133,13 +139,19 @@ impl<K> Clone for Sight<'_, K> {
 
 impl<K> Copy for Sight<'_, K> {}
 
-fn is_forbidden(error: &watcher::Error) -> bool {
+/// What the API server answered; 0 where it was not the one that did.
+fn code(error: &watcher::Error) -> u16 {
     use watcher::Error::{InitialListFailed, WatchStartFailed};
-    let (InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status))) = error
-    else {
-        return false;
-    };
-    status.code == 403
+    match error {
+        InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status)) => {
+            status.code
+        }
+        _ => 0,
+    }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    code(error) == 403
 }
 
 impl Watches {
@@ -153,6 +165,8 @@ impl Watches {
             pods: watch::Sender::new(0),
             progress: Arc::default(),
             selecting: watch::Sender::new(false),
+            asking: watch::Sender::new(false),
+            scopes: Vec::new(),
             wanted: watch::Sender::default(),
             noted: AtomicU64::default(),
         }
@@ -169,12 +183,13 @@ impl Watches {
     }
 
     /// Watches everything in the namespaces (none: all of them) until stopped.
-    pub fn start(self, namespaces: &[String], tasks: &TaskTracker, stop: &CancellationToken) {
-        let watches = Arc::new(self);
+    pub fn start(mut self, namespaces: &[String], tasks: &TaskTracker, stop: &CancellationToken) {
         let scopes: Vec<Option<String>> = match namespaces {
             [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),
         };
+        self.scopes.clone_from(&scopes);
+        let watches = Arc::new(self);
         let all = watcher::Config::default().page_size(PAGE);
         let ours = all.clone().labels(names::MANAGED_SELECTOR);
         let (labels, until) = (Arc::clone(&watches).namespaces(all.clone()), stop.clone());
@@ -194,6 +209,7 @@ impl Watches {
             watches.run(&run, &ours, Self::child_of::<ConfigMap>(Kind::ConfigMap));
             watches.run(&run, &ours, Self::child_of::<PodDisruptionBudget>(Kind::PodDisruptionBudget));
             watches.run(&run, &ours, Self::child_of::<Deployment>(Kind::Deployment));
+            watches.requests(&run, &ours);
             watches.run(&run, &all, Self::service);
             watches.run(&run, &ours, Self::pod);
         }
@@ -251,6 +267,7 @@ impl Watches {
                     let why = chain(&error);
                     tracing::warn!(what, why, "failed to watch; trying again");
                     self.progress.failed(what, &why);
+                    self.requests_failed(what, scope, &error, &why);
                     if what == NAMESPACES && is_forbidden(&error) {
                         // One that looks after some namespaces may have no right to read their labels. Waiting for them
                         // would stop it for the sake of one Gateway, whose Tunnels are told.
@@ -297,6 +314,7 @@ impl Watches {
                 let seen = gateway.status.as_ref().and_then(|status| status.observed_generation);
                 let urgency = if seen == gateway.metadata.generation { urgency } else { Urgency::Changed };
                 self.want_namespaces(gateway);
+                self.want_requests(gateway);
                 self.news().gateway(gateway.clone(), urgency);
                 // Whether or not it was news: a write of ours may have brought it back before.
                 self.want_referred();

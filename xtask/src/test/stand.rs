@@ -132,6 +132,7 @@ fn gathered(extent: Extent) -> Result<PathBuf> {
         modules.extend([Module::Interop, Module::Collector]);
     } else {
         link(&definitions::folder()?, "definitions", &folder)?;
+        modules.push(Module::CertManager);
     }
     for module in modules {
         for program in fs::read_dir(module.programs()?).context("failed to read a folder of programs")? {

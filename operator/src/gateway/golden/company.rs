@@ -3,9 +3,10 @@
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, GeneralSubtree, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, NameConstraints,
+    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DnType,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
 };
+use serde_json::{Value, json};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
@@ -61,6 +62,30 @@ impl Company {
     /// One that holds for years.
     pub(crate) fn issuing(&self, number: u32) -> Issuing {
         self.issue(number, Duration::days(30), Duration::days(1825), &[])
+    }
+
+    /// What an issuer of cert-manager answers to a request: status and conditions. It begins now.
+    pub(crate) fn answers(
+        &self,
+        request_pem: &str,
+        life: Duration,
+        authority: bool,
+        now: OffsetDateTime,
+    ) -> Value {
+        let mut request = CertificateSigningRequestParams::from_pem(request_pem).unwrap();
+        (request.params.not_before, request.params.not_after) = (now, now + life);
+        if !authority {
+            request.params.is_ca = IsCa::ExplicitNoCa;
+        }
+        request.params.use_authority_key_identifier_extension = true;
+        let signer = KeyPair::from_pem(&self.key.serialize_pem()).unwrap();
+        let signer = Issuer::from_ca_cert_pem(&self.root.pem(), signer).unwrap();
+        let encoded = |text: String| serde_json::to_value(ByteString(text.into_bytes())).unwrap();
+        json!({
+            "conditions": [{ "type": "Ready", "status": "True", "reason": "Issued", "message": "Certificate fetched from issuer successfully" }],
+            "certificate": encoded(request.signed_by(&signer).unwrap().pem()),
+            "ca": encoded(self.root.pem()),
+        })
     }
 
     /// A certificate for public names, and its key.

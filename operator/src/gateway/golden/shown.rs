@@ -15,8 +15,10 @@ fn shown_value(value: &Value) -> Value {
         Value::Object(fields) => fields
             .iter()
             .map(|(key, value)| {
-                let secret = matches!(key.rsplit_once('.'), Some((_, "crt" | "key" | "chain" | "root")))
-                    || key == "course.json";
+                let secret =
+                    matches!(key.rsplit_once('.'), Some((_, "crt" | "key" | "chain" | "root" | "csr")))
+                        || key == "course.json"
+                        || key == "request.json";
                 let value = if secret { shown_secret(value) } else { shown_value(value) };
                 let shown = match key.as_str() {
                     "serial" => json!("<serial>"),
@@ -25,7 +27,7 @@ fn shown_value(value: &Value) -> Value {
                     }
                     _ => value,
                 };
-                (key.clone(), shown)
+                (key.split(' ').map(shown_word).collect::<Vec<_>>().join(" "), shown)
             })
             .collect(),
         Value::Array(items) => items.iter().map(shown_value).collect(),
@@ -44,6 +46,12 @@ fn shown_secret(value: &Value) -> Value {
 fn shown_text(text: &str) -> Value {
     if text.starts_with("-----BEGIN PRIVATE KEY-----") {
         return json!("<private key>");
+    }
+    // In base64 too.
+    if text.starts_with("-----BEGIN CERTIFICATE REQUEST-----")
+        || text.starts_with("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNU")
+    {
+        return json!("<request>");
     }
     if text.starts_with("-----BEGIN CERTIFICATE-----") {
         let certificates = Pem::iter_from_buffer(text.as_bytes()).map(|pem| {
@@ -77,6 +85,12 @@ fn shown_word(word: &str) -> String {
     let is_fingerprint = digits.len() == 64 && digits.bytes().all(|it| it.is_ascii_hexdigit());
     let is_version = digits.len() == 16 && digits.bytes().all(|it| it.is_ascii_hexdigit());
     let is_key_id = digits.len() == 40 && digits.bytes().all(|it| it.is_ascii_hexdigit());
+    if let Some((_, digest)) = digits.rsplit_once('-').filter(|(name, _)| name.contains("-ca-"))
+        && digest.len() == 8
+        && digest.bytes().all(|it| it.is_ascii_hexdigit())
+    {
+        return word.replace(digest, "<key>");
+    }
     match (is_fingerprint, is_version, is_key_id) {
         (true, ..) => word.replace(digits, "<fingerprint>"),
         (_, true, _) => word.replace(digits, "<version>"),

@@ -7,64 +7,84 @@ use portcullis_pki::Authority;
 use time::OffsetDateTime;
 
 use super::certificates::{Trouble, profiles};
+use super::request::{self, Request};
 use super::rotation::Candidate;
 use crate::gateway::validate::authority::refused;
-use crate::gateway::validate::{Accepted, Brought, Rejected, Source};
+use crate::gateway::validate::{Accepted, Rejected, Source};
 use crate::moment;
 use crate::settings::Settings;
 use crate::world::Roots;
 
-/// What the Secret holds, if it may sign now; otherwise why not, in words that say what to write. None: the authority is
-/// ours.
+/// What the Secret holds or the issuer has issued, if it may sign now; otherwise why not, in words that say what to write.
+/// None: the authority is ours.
 pub fn candidate(accepted: &Accepted, settings: &Settings, now: OffsetDateTime) -> Option<Candidate> {
-    let Source::Brought(brought) = &accepted.authority else { return None };
-    Some(brought.found.clone().and_then(|authority| {
-        check(brought, &authority, accepted, settings, now)?;
+    let (found, whose, remedy) = match &accepted.authority {
+        Source::Own => return None,
+        Source::Brought(brought) => (
+            brought.found.clone(),
+            format!("in Secret {}", brought.secret),
+            "write one that holds into the Secret",
+        ),
+        Source::Asked(asking) => (
+            request::candidate(asking, accepted),
+            format!("that {} has issued", asking.issuer),
+            "look after the issuer's own certificate",
+        ),
+    };
+    Some(found.and_then(|authority| {
+        check(&authority, &whose, remedy, accepted, settings, now)?;
         Ok(authority)
     }))
 }
 
 fn check(
-    brought: &Brought,
     authority: &Authority,
+    whose: &str,
+    remedy: &str,
     accepted: &Accepted,
     settings: &Settings,
     now: OffsetDateTime,
 ) -> Result<(), Rejected> {
-    let (secret, facts) = (&brought.secret, &authority.facts);
-    let refused =
-        |why: String| refused(format!("The authority in Secret {secret} ({}) {why}", facts.subject));
+    let facts = &authority.facts;
+    let words = |why: String| format!("The authority {whose} ({}) {why}", facts.subject);
     if facts.not_after <= now {
         let ended = moment::text(facts.not_after);
-        return refused(format!(
-            "has ended, or what is above it, at {ended}: write one that holds into the Secret"
-        ));
+        return refused(words(format!("has ended, or what is above it, at {ended}: {remedy}")));
     }
     if facts.not_before > now {
         let begins = moment::text(facts.not_before);
-        return refused(format!("does not hold before {begins}: it is taken then"));
+        let reason = match accepted.authority {
+            Source::Asked(_) => Reason::RequestPending,
+            Source::Own | Source::Brought(_) => Reason::AuthorityRefused,
+        };
+        let message = words(format!("does not hold before {begins}: it is taken then"));
+        return Err(Rejected { reason, message });
     }
     let server = profiles::server(accepted, settings);
     match facts.name_constraints.check(&server) {
-        Err(error) => refused(format!(
+        Err(error) => refused(words(format!(
             "may not certify this Gateway's names: {error}. Its name constraints must leave room for the names of the Service and for localhost, 127.0.0.1 and ::1"
-        )),
+        ))),
         Ok(()) => Ok(()),
     }
 }
 
-/// What its Secret holds is not what signs, or what signs ends before long.
+/// What its Secret holds is not what signs, or what signs ends before long, or an issuer does not answer.
 pub fn warnings(
     accepted: &Accepted,
-    settings: &Settings,
+    candidate: Option<&Candidate>,
     roots: &Roots,
+    request: &Request,
     now: OffsetDateTime,
 ) -> Vec<(Reason, String)> {
-    let (Source::Brought(brought), Some(found)) = (&accepted.authority, candidate(accepted, settings, now))
-    else {
-        return Vec::new();
+    let (secret, found) = match (&accepted.authority, candidate) {
+        (Source::Brought(brought), Some(found)) => (&brought.secret, found),
+        (Source::Asked(asking), Some(found)) => {
+            return request::warning(asking, found, roots, request, now).into_iter().collect();
+        }
+        _ => return Vec::new(),
     };
-    let (secret, facts) = (&brought.secret, &roots.signing.facts);
+    let facts = &roots.signing.facts;
     let refused = found.as_ref().err().map(|why| {
         let message = format!("{}. The authority before it ({}) signs on", why.message, facts.subject);
         (why.reason, message)
@@ -90,19 +110,22 @@ pub fn ending(roots: &Roots) -> OffsetDateTime {
 /// Why nothing is issued: the one that signed has ended, and there is no other.
 pub fn ended(
     accepted: &Accepted,
-    settings: &Settings,
+    candidate: Option<&Candidate>,
     roots: &Roots,
     now: OffsetDateTime,
 ) -> Option<Trouble> {
-    let Source::Brought(brought) = &accepted.authority else { return None };
     let facts = &roots.signing.facts;
-    if facts.not_after > now {
-        return None;
-    }
-    let found = candidate(accepted, settings, now).and_then(Result::err);
-    let found = found.map_or_else(|| format!("Secret {} holds no other", brought.secret), |it| it.message);
+    let (until, nothing) = match &accepted.authority {
+        _ if facts.not_after > now => return None,
+        Source::Own => return None,
+        Source::Brought(brought) => {
+            ("its Secret holds another one".to_owned(), format!("Secret {} holds no other", brought.secret))
+        }
+        Source::Asked(asking) => (format!("{} has issued another one", asking.issuer), String::new()),
+    };
+    let found = candidate.and_then(|it| it.as_ref().err()).map_or(nothing, |it| it.message.clone());
     let message = format!(
-        "The authority ({}) ended at {}: nothing is issued until its Secret holds another one. {found}",
+        "The authority ({}) ended at {}: nothing is issued until {until}. {found}",
         facts.subject,
         moment::text(facts.not_after),
     );

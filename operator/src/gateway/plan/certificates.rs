@@ -86,7 +86,9 @@ pub fn plan(
             plan.secrets.authority = Some(Stored::New(roots.clone()));
             roots
         }
-        Signer::Lost(trouble) => return Ok(leave_alone(plan, trouble, accepted, observed)),
+        Signer::Awaited(trouble) | Signer::Lost(trouble) => {
+            return Ok(leave_alone(plan, trouble, accepted, observed));
+        }
     };
     let trust = roots.trust();
     let issuer = Issuer { authority: &roots.signing, trust: &trust, now, mint };

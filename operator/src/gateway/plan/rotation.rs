@@ -15,7 +15,7 @@ use portcullis_pki::{Authority, AuthorityFacts, AuthorityProfile, Mint, NameCons
 use time::OffsetDateTime;
 
 use super::certificates::Certificates;
-use super::{Error, Published, brought};
+use super::{Error, Published, brought, request};
 use crate::gateway::observe::Observed;
 use crate::gateway::status::replicas::Replicas;
 use crate::gateway::validate::{Accepted, Rejected, Rotation, Source};
@@ -98,17 +98,17 @@ pub fn asked(
         )));
     }
     if roots.course.phase == RotationPhase::Publishing {
-        return Ok(reconsidered(roots, candidate, now));
+        return Ok(reconsidered(accepted, roots, candidate, now));
     }
     if roots.course.phase != RotationPhase::Stable {
         return Ok(unused::noted(accepted, observed, roots, now));
     }
     let wish = policy.rotate.as_ref().filter(is_new);
     let why = match wish {
-        _ if candidate.is_some() => "its Secret holds another one".to_owned(),
+        _ if candidate.is_some() => accepted.authority.holds_another().to_owned(),
         Some(what) => what.clone(),
         None if roots.signing.above.is_some() && may_begin(roots, now) => {
-            "spec.pki.ca names no Secret any more".to_owned()
+            "spec.pki.ca names nobody else any more".to_owned()
         }
         None if is_of_another_kind(roots, policy) && may_begin(roots, now) => {
             format!("its key is to be of kind {}", policy.key.as_str())
@@ -129,7 +129,12 @@ pub fn asked(
 }
 
 /// Another one that is to come, where nothing is signed by the one that is published yet.
-fn reconsidered(roots: &Roots, candidate: Option<&Candidate>, now: OffsetDateTime) -> Option<Step> {
+fn reconsidered(
+    accepted: &Accepted,
+    roots: &Roots,
+    candidate: Option<&Candidate>,
+    now: OffsetDateTime,
+) -> Option<Step> {
     let other = roots.other.as_ref()?;
     let mut next = roots.clone();
     match candidate {
@@ -145,7 +150,8 @@ fn reconsidered(roots: &Roots, candidate: Option<&Candidate>, now: OffsetDateTim
             return Some((
                 next,
                 format!(
-                    "generation {newest} of the authority is published in place of the one before: its Secret holds another one"
+                    "generation {newest} of the authority is published in place of the one before: {}",
+                    accepted.authority.holds_another()
                 ),
             ));
         }
@@ -281,22 +287,27 @@ pub fn due(accepted: &Accepted, roots: &Roots, now: OffsetDateTime) -> Option<Of
             let known = [brought::ending(roots), roots.signing.facts.not_after];
             known.into_iter().chain(begins).chain(roots.course.rests).filter(|at| *at > now).min()
         }
+        (RotationPhase::Stable, Source::Asked(asking)) => {
+            let begins = asking.found.iter().flatten().map(|found| found.facts.not_before);
+            let known = [request::age_due(accepted, roots), roots.signing.facts.not_after];
+            known.into_iter().chain(begins).chain(roots.course.rests).filter(|at| *at > now).min()
+        }
         (RotationPhase::Stable, Source::Own) => Some(age_due(roots, policy)),
         _ => ends(roots, policy),
     }
 }
 
-fn is_of_another_kind(roots: &Roots, policy: &Rotation) -> bool {
+pub(super) fn is_of_another_kind(roots: &Roots, policy: &Rotation) -> bool {
     roots.signing.facts.key != Some(policy.key)
 }
 
 /// Whether it does not rest after a rollback.
-fn may_begin(roots: &Roots, now: OffsetDateTime) -> bool {
+pub(super) fn may_begin(roots: &Roots, now: OffsetDateTime) -> bool {
     roots.course.rests.is_none_or(|rests| rests <= now)
 }
 
 /// When two thirds of its life are over, or of the life that it may have; not while it rests after a rollback.
-fn age_due(roots: &Roots, policy: &Rotation) -> OffsetDateTime {
+pub(super) fn age_due(roots: &Roots, policy: &Rotation) -> OffsetDateTime {
     let facts = &roots.signing.facts;
     let life = (facts.not_after - facts.not_before).min(policy.lifetime);
     let due = facts.not_before + life * 2 / 3;

@@ -9,7 +9,7 @@ use super::{Verdict, condition};
 
 /// Reasons for which somebody must do something. What may come by itself is not among them: whoever applies a Tunnel before
 /// its Gateway, or a Gateway before its Services, only has to wait.
-const STUCK: [Reason; 20] = [
+const STUCK: [Reason; 22] = [
     Reason::Invalid,
     Reason::InvalidPodTemplate,
     Reason::InvalidSidecar,
@@ -19,6 +19,8 @@ const STUCK: [Reason; 20] = [
     Reason::AuthorityMissing,
     Reason::AuthorityUnusable,
     Reason::AuthorityRefused,
+    Reason::RequestDenied,
+    Reason::RequestFailed,
     Reason::WriteFailed,
     Reason::IssuingFailed,
     Reason::ClockBehind,

@@ -6,13 +6,14 @@ use portcullis_api::condition::{ConditionType, Reason};
 use portcullis_contract::snapshot::Mode;
 
 use super::Verdict;
-use crate::gateway::plan::Certificates;
+use crate::gateway::apply::Applied;
 use crate::gateway::validate::{Accepted, Tunnels};
 use crate::moment;
 use crate::world::Roots;
 
 /// The warnings, as one; None where there is nothing to warn of.
-pub(super) fn warning(accepted: &Accepted, certificates: &Certificates, now: Timestamp) -> Option<Verdict> {
+pub(super) fn warning(accepted: &Accepted, applied: &Applied, now: Timestamp) -> Option<Verdict> {
+    let certificates = &applied.plan.certificates;
     let is_replaced = |roots: &&Roots| roots.course.phase == RotationPhase::Issuing && roots.other.is_none();
     let replaced = certificates.roots.as_deref().filter(is_replaced).map(|roots| {
         let message = format!(
@@ -34,7 +35,8 @@ pub(super) fn warning(accepted: &Accepted, certificates: &Certificates, now: Tim
         let message = "Nothing says who is asking in mode Plaintext without spec.oidc: only backends with auth None or Optional answer. Write spec.oidc to know callers by their tokens";
         (Reason::NobodyKnown, message.to_owned())
     });
-    let own = certificates.warnings.iter().cloned();
+    let unasked = super::failure(applied, &[Reason::RequestFailed]);
+    let own = certificates.warnings.iter().cloned().chain(unasked);
     let public = accepted.tunnels.as_ref().and_then(|tunnels| public(tunnels, now));
     let warnings: Vec<_> = replaced.into_iter().chain(own).chain(public).chain(open).chain(nobody).collect();
     let messages: Vec<_> = warnings.iter().map(|(_, message)| message.as_str()).collect();

@@ -21,6 +21,8 @@ pub enum Signer {
     Kept(Arc<Roots>),
     /// It is written; why, in words for the log.
     New(Arc<Roots>, String),
+    /// There never was one, and whoever is to issue it has not.
+    Awaited(Trouble),
     /// There is none that may sign.
     Lost(Trouble),
 }
@@ -56,7 +58,7 @@ pub fn signer(
         _ if recorded.is_none() && has_no_leaves(accepted, observed) => {
             return Ok(match rotation::first(accepted, candidate, now, mint)? {
                 Ok(authority) => Signer::New(Arc::new(authority), format!("authority {secret} created")),
-                Err(why) => Signer::Lost(Trouble { reason: why.reason, message: why.message }),
+                Err(why) => Signer::Awaited(Trouble { reason: why.reason, message: why.message }),
             });
         }
         _ => Err((Reason::AuthorityMissing, format!("Secret {secret} is gone"))),

@@ -24,6 +24,7 @@ use crate::moment;
 use crate::world::{Child, Kind, Pod};
 use portcullis_api::condition::Reason;
 
+mod asked;
 mod brought;
 mod unused;
 
@@ -52,6 +53,11 @@ struct Site {
     gateway: Gateway,
     observed: Observed,
     secrets: BTreeMap<String, Value>,
+    /// CertificateRequests that there are, and the names of all that there ever were.
+    requests: BTreeMap<String, Value>,
+    asked: BTreeSet<String>,
+    /// Answers them.
+    issuer: Option<Arc<asked::Issuer>>,
     /// What the ConfigMap or the channel hands to replicas.
     published: Option<Published>,
     replicas: BTreeMap<&'static str, Replica>,
@@ -99,6 +105,16 @@ fn above(chain: &str) -> Option<String> {
 
 impl Site {
     fn new() -> Self {
+        let mut site = Self::bare();
+        site.settle();
+        assert_eq!(site.ca().phase, RotationPhase::Stable);
+        site.writes = 0;
+        site.phases.clear();
+        site
+    }
+
+    /// Nothing was planned yet.
+    fn bare() -> Self {
         let clients = CLIENTS.map(|name| Client {
             name: name.to_owned(),
             user: None,
@@ -117,6 +133,9 @@ impl Site {
             gateway,
             observed: surroundings(BTreeMap::new()),
             secrets: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            issuer: None,
             published: None,
             replicas: PODS.map(|pod| (pod, Replica::default())).into(),
             clients: BTreeMap::new(),
@@ -130,10 +149,7 @@ impl Site {
         for pod in PODS {
             site.observed.pods.insert(pod.to_owned(), Pod { ready: true, ..Pod::default() }.into());
         }
-        site.settle();
-        assert_eq!(site.ca().phase, RotationPhase::Stable);
-        site.writes = 0;
-        site.phases.clear();
+        site.observed.requests = crate::world::Requests::There;
         site
     }
 
@@ -157,7 +173,8 @@ impl Site {
     /// to it yet.
     fn visit(&mut self) -> bool {
         let (accepted, plan) = self.plan();
-        assert!(plan.certificates.trouble.is_none(), "{:?}", plan.certificates.trouble);
+        let awaits = self.issuer.is_some() && self.gateway.status.as_ref().is_none_or(|it| it.ca.is_none());
+        assert!(awaits || plan.certificates.trouble.is_none(), "{:?}", plan.certificates.trouble);
         for step in &plan.steps {
             self.carry_out(step);
             self.check();
@@ -170,9 +187,9 @@ impl Site {
         let outcome = Outcome::Applied(Box::new(accepted), Box::new(applied));
         let said = status(&self.gateway, &self.observed, &outcome, moment::timestamp(self.now).unwrap());
         if self.gateway.status.as_ref() != Some(&said) {
-            let phase = said.ca.as_ref().unwrap().phase;
-            if self.phases.last() != Some(&phase) {
-                self.phases.push(phase);
+            let phase = said.ca.as_ref().map(|ca| ca.phase);
+            if self.phases.last() != phase.as_ref() {
+                self.phases.extend(phase);
             }
             self.gateway.status = Some(said);
             self.writes += 1;
@@ -216,6 +233,9 @@ impl Site {
             }
             Write::Delete(kind, name) => {
                 self.observed.children.remove(&(*kind, name.clone()));
+                if *kind == Kind::CertificateRequest {
+                    self.requests.remove(name);
+                }
                 return;
             }
         };
@@ -224,8 +244,13 @@ impl Site {
             self.observed.remembered_authority = Some(roots.clone());
         }
         self.observed.children.insert((*kind, name.clone()), child.into());
-        if *kind == Kind::Secret {
-            self.secrets.insert(name.clone(), object);
+        match kind {
+            Kind::Secret => drop(self.secrets.insert(name.clone(), object)),
+            Kind::CertificateRequest => {
+                self.asked.insert(name.clone());
+                self.requests.insert(name.clone(), stored(&object));
+            }
+            _ => {}
         }
     }
 
@@ -242,8 +267,15 @@ impl Site {
         (holder, leaf.fingerprint)
     }
 
+    fn is_there(&self, secret: &str) -> bool {
+        self.observed.children.contains_key(&(Kind::Secret, secret.to_owned()))
+    }
+
     /// A client reads its Secret.
     fn take(&mut self, client: &'static str) {
+        if !self.is_there(&format!("door-client-{client}")) {
+            return;
+        }
         let (holder, _) = self.in_secret(&format!("door-client-{client}"));
         if self.comes {
             self.come(client, &holder.signed_by);
@@ -278,6 +310,9 @@ impl Site {
 
     /// The kubelet brings a replica its Secret.
     fn mount(&mut self, pod: &'static str) {
+        if !self.is_there("door-server") {
+            return;
+        }
         let mounted = self.in_secret("door-server");
         self.replicas.get_mut(pod).unwrap().mounted = Some(mounted);
         self.acknowledge(pod);
@@ -331,6 +366,7 @@ impl Site {
             let state =
                 |site: &Self| (site.writes, site.gateway.status.clone(), site.observed.sessions.clone());
             let before = state(self);
+            self.issuer_answers();
             self.visit();
             self.everyone_is_told();
             self.everyone_mounts();
@@ -338,7 +374,7 @@ impl Site {
             if before != state(self) {
                 continue;
             }
-            let ca = self.ca();
+            let ca = self.gateway.status.as_ref().and_then(|it| it.ca.clone()).unwrap_or_default();
             if ca.phase == RotationPhase::Stable {
                 let (_, plan) = self.plan();
                 assert!(plan.steps.is_empty(), "{:#?}", plan.steps);

@@ -10,7 +10,7 @@ fn hold(site: &mut Site, referred: Referred) {
     site.observed.referred.insert((Purpose::Authority, "corp".to_owned()), referred.into());
 }
 
-fn bring(site: &mut Site, company: &Company, issuing: &Intermediate) {
+pub(super) fn bring(site: &mut Site, company: &Company, issuing: &Intermediate) {
     hold(site, company.referred(issuing));
 }
 
