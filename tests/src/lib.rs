@@ -28,6 +28,7 @@ pub mod lag;
 pub mod leader;
 pub mod mutual;
 pub mod operator;
+pub mod page;
 pub mod ports;
 pub mod process;
 pub mod real;

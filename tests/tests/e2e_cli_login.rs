@@ -397,12 +397,12 @@ async fn one_becomes_somebody_else_and_comes_back_without_logging_in_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_logs_in_at_an_edge_on_its_own_page_and_the_command_goes_through_it() {
-    through_an_edge(false).await;
+    Box::pin(through_an_edge(false)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_logs_in_at_an_edge_though_the_gateway_believes_a_provider_too() {
-    through_an_edge(true).await;
+    Box::pin(through_an_edge(true)).await;
 }
 
 async fn through_an_edge(believes_a_provider_too: bool) {

@@ -79,18 +79,21 @@ async fn visit(caller: &Caller, bundle: &Bundle) -> Result<(), String> {
     timeout(ANSWER, visit).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
-/// Asks, and is answered with 200. Where the backend was not reached (502; 504 by a replica that stood still meanwhile), it
-/// is asked once more on the same connection, and must be by then: what is looked at here is the way in.
+/// Asks, and is answered with 200. While the backend is not reached (502, and 504 by a replica that stood still meanwhile),
+/// it is asked again on the same connection, and must be at last: what is looked at here is the way in.
 async fn asked<F: Future<Output = hyper::Result<http::Response<Incoming>>>>(
     mut ask: impl FnMut() -> F,
 ) -> Result<http::Response<Incoming>, String> {
-    let mut answer = ask().await.map_err(|error| format!("no answer: {error}"))?;
-    if matches!(answer.status().as_u16(), 502 | 504) {
-        println!("the backend was not reached: asked again");
+    loop {
+        let answer = ask().await.map_err(|error| format!("no answer: {error}"))?;
+        match answer.status().as_u16() {
+            200 => return Ok(answer),
+            502 | 504 => println!("the backend was not reached: asked again"),
+            _ => return Err(format!("answered with {}", answer.status())),
+        }
         drop(answer.into_body().collect().await);
-        answer = ask().await.map_err(|error| format!("no answer: {error}"))?;
+        sleep(Duration::from_millis(200)).await;
     }
-    if answer.status() == 200 { Ok(answer) } else { Err(format!("answered with {}", answer.status())) }
 }
 
 /// An HTTP/2 connection that is asked again and again; how often it was, or what became of it.

@@ -131,9 +131,9 @@ fn gathered(extent: Extent) -> Result<PathBuf> {
     if extent == Extent::Node {
         modules.extend([Module::Interop, Module::Collector]);
     } else {
-        link(&definitions::folder()?, "definitions", &folder)?;
         modules.push(Module::CertManager);
     }
+    link(&definitions::folder()?, "definitions", &folder)?;
     for module in modules {
         for program in fs::read_dir(module.programs()?).context("failed to read a folder of programs")? {
             let program = program.context("failed to read a folder of programs")?;
