@@ -161,12 +161,12 @@ async fn a_person_signs_in(provider: Provider) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_signs_in_at_oidc_provider_and_lets_a_program_act_for_them() {
-    a_person_signs_in(Provider::oidc_provider().await).await;
+    Box::pin(a_person_signs_in(Provider::oidc_provider().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_signs_in_at_keycloak_and_lets_a_program_act_for_them() {
-    a_person_signs_in(Provider::keycloak().await).await;
+    Box::pin(a_person_signs_in(Provider::keycloak().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
