@@ -227,11 +227,11 @@ fn next_visit(ctx: &Context, key: &Key, outcome: &Outcome, ca: Option<&Authority
     }
     let certificates = &applied.plan.certificates;
     ctx.control.record_certificates(key, certificates.earliest_expiry(), certificates.renewal);
+    let left = |at: time::OffsetDateTime| -> Duration {
+        (at - ctx.clock.now()).try_into().unwrap_or(Duration::ZERO)
+    };
     match certificates.renewal {
         Some(at) => {
-            let left = |at: time::OffsetDateTime| -> Duration {
-                (at - ctx.clock.now()).try_into().unwrap_or(Duration::ZERO)
-            };
             // A rotation that waits for nothing goes on by itself.
             let goes_on = ca.is_some_and(|ca| {
                 ca.phase != RotationPhase::Stable && ca.waiting_for.is_none() && ca.phase_until.is_none()
@@ -243,7 +243,10 @@ fn next_visit(ctx: &Context, key: &Key, outcome: &Outcome, ca: Option<&Authority
             let settled = observe::SETTLING.checked_sub(ctx.leadership.led_for());
             Next::After(settled.map_or(left, |settled| left.min(settled + Duration::from_secs(1))))
         }
-        None => Next::Retry,
+        // A first authority is asked for again then.
+        None => {
+            certificates.rotation.map_or(Next::Retry, |at| Next::After(left(at).max(Duration::from_secs(1))))
+        }
     }
 }
 

@@ -339,6 +339,11 @@ impl World {
         self.lock().requests.at(&gateway.namespace)
     }
 
+    /// Whether that is what is known of them.
+    pub fn requests_are(&self, scope: Option<&str>, requests: &Requests) -> bool {
+        self.lock().requests.holds(scope, requests)
+    }
+
     /// Takes in whether there are; says which Gateways ask for authorities if that is news.
     pub fn put_requests(&self, scope: Option<&str>, requests: Requests) -> Vec<Key> {
         let mut state = self.lock();

@@ -279,12 +279,11 @@ async fn an_authority_is_asked_for_as_the_page_says() {
     for block in section.split("\n```").skip(1).step_by(2) {
         let (language, text) = block.split_once('\n').unwrap();
         let text = text.replace("demo", &namespace);
-        match language {
-            "" => commands.push_str(&text),
-            _ => {
-                let name = text.lines().next().and_then(|it| it.strip_prefix("# ")).unwrap();
-                std::fs::write(folder.path().join(name), &text).unwrap();
-            }
+        if language.is_empty() {
+            commands.push_str(&text);
+        } else {
+            let name = text.lines().next().and_then(|it| it.strip_prefix("# ")).unwrap();
+            std::fs::write(folder.path().join(name), &text).unwrap();
         }
     }
     let bin = std::env::var("PORTCULLIS_TEST_BIN").unwrap();

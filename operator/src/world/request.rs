@@ -175,6 +175,10 @@ impl Looked {
         is_other
     }
 
+    pub(super) fn holds(&self, scope: Option<&str>, requests: &Requests) -> bool {
+        self.0.get(&scope.map(str::to_owned)) == Some(requests)
+    }
+
     pub(super) fn at(&self, namespace: &str) -> Requests {
         let everywhere = self.0.get(&None);
         everywhere.or_else(|| self.0.get(&Some(namespace.to_owned()))).cloned().unwrap_or_default()
@@ -277,6 +281,7 @@ mod tests {
         assert!(looked.put(Some("shop"), Requests::Missing));
         assert_eq!((looked.at("shop"), looked.at("demo")), (Requests::Missing, Requests::Unread));
         assert!(looked.put(None, Requests::There) && !looked.put(None, Requests::There));
+        assert!(looked.holds(None, &Requests::There) && !looked.holds(Some("shop"), &Requests::There));
         assert_eq!(looked.at("demo"), Requests::There);
     }
 }

@@ -265,9 +265,11 @@ impl Watches {
                 Ok(Event::Delete(object)) => take(self, scope, Sight::Gone(&object), Urgency::Changed),
                 Err(error) => {
                     let why = chain(&error);
+                    if self.is_known_of_requests(what, scope, &error, &why) {
+                        continue;
+                    }
                     tracing::warn!(what, why, "failed to watch; trying again");
                     self.progress.failed(what, &why);
-                    self.requests_failed(what, scope, &error, &why);
                     if what == NAMESPACES && is_forbidden(&error) {
                         // One that looks after some namespaces may have no right to read their labels. Waiting for them
                         // would stop it for the sake of one Gateway, whose Tunnels are told.

@@ -79,8 +79,8 @@ pub fn warnings(
 ) -> Vec<(Reason, String)> {
     let (secret, found) = match (&accepted.authority, candidate) {
         (Source::Brought(brought), Some(found)) => (&brought.secret, found),
-        (Source::Asked(asking), Some(found)) => {
-            return request::warning(asking, found, roots, request, now).into_iter().collect();
+        (Source::Asked(_), Some(found)) => {
+            return request::warning(found, roots, request, now).into_iter().collect();
         }
         _ => return Vec::new(),
     };

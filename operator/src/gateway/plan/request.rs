@@ -63,6 +63,8 @@ pub struct Request {
     answered: BTreeSet<String>,
     /// Nothing is let go.
     keeps_all: bool,
+    /// Whether another authority is wanted.
+    is_due: bool,
     /// Whether it can be asked at the moment.
     possible: bool,
     /// When it is to be looked at again.
@@ -136,6 +138,7 @@ pub fn plan(
         Ground::After(roots) => roots.course.newest + 1,
     };
     let Some(why) = why(accepted, asking, ground, now) else { return Ok(plan) };
+    plan.is_due = true;
     let pending = asking.pending.as_ref().filter(|it| is_current(it, accepted, &asking.issuer));
     let wish = wish(accepted, ground);
     let mut attempt = 1;
@@ -226,20 +229,14 @@ pub fn age_due(accepted: &Accepted, roots: &Roots) -> OffsetDateTime {
 
 /// What is to be warned of: why there is no other authority, where one is wanted.
 pub fn warning(
-    asking: &Asking,
     candidate: &Candidate,
     roots: &Roots,
     request: &Request,
     now: OffsetDateTime,
 ) -> Option<(Reason, String)> {
     let why = candidate.as_ref().err()?;
-    let waits = request.open.as_ref().is_some_and(|(open, _)| now < open.asked.since + GRACE);
-    // Nothing is wanted, or it was only just asked for.
-    let is_quiet = if asking.possible.is_ok() {
-        request.open.is_none() || (why.reason == Reason::RequestPending && waits)
-    } else {
-        request.open.is_none() && roots.issued_by().is_some_and(|by| by.issuer == asking.issuer)
-    };
+    let is_new = request.open.as_ref().is_some_and(|(open, _)| now < open.asked.since + GRACE);
+    let is_quiet = !request.is_due || (why.reason == Reason::RequestPending && is_new);
     let subject = &roots.signing.facts.subject;
     (!is_quiet)
         .then(|| (why.reason, format!("{}. The authority before it ({subject}) signs on", why.message)))

@@ -57,23 +57,28 @@ impl Watches {
         }
     }
 
-    /// Where their kind is not there, or may not be looked at, that is an answer too: Gateways do without.
-    pub(super) fn requests_failed(&self, of: &str, scope: Option<&str>, error: &watcher::Error, why: &str) {
-        if of != what(scope) {
-            return;
-        }
+    /// Where their kind is not there, or may not be looked at, that is an answer too: Gateways do without. Whether that was
+    /// known before: it stays so for as long as cert-manager is not installed.
+    pub(super) fn is_known_of_requests(
+        &self,
+        of: &str,
+        scope: Option<&str>,
+        error: &watcher::Error,
+        why: &str,
+    ) -> bool {
         let requests = match code(error) {
+            _ if of != what(scope) => return false,
             404 => Requests::Missing,
             403 => Requests::Forbidden(why.to_owned()),
-            _ => return,
+            _ => return false,
         };
         if requests == Requests::Missing {
-            self.wake_all(
-                self.world.keep_children(Kind::CertificateRequest, scope, &HashSet::new()),
-                Urgency::Changed,
-            );
+            let gone = self.world.keep_children(Kind::CertificateRequest, scope, &HashSet::new());
+            self.wake_all(gone, Urgency::Changed);
         }
+        let is_known = self.world.requests_are(scope, &requests);
         self.add_all(self.world.put_requests(scope, requests), Urgency::Changed);
         self.progress.listed(of);
+        is_known
     }
 }

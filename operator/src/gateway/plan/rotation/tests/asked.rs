@@ -292,6 +292,9 @@ fn where_nobody_can_be_asked_that_is_said_nothing_is_kept_and_it_goes_on_once_so
         site.observed.requests = Requests::Missing;
         site.settle();
         assert_eq!(site.alarm(), None, "what it has is its issuer's, and nothing is wanted");
+        site.annotate("portcullis.dev/rotate", "one");
+        site.settle();
+        assert_eq!(site.alarm().unwrap().0, "CertManagerMissing", "now something is");
     }
 }
 
