@@ -44,7 +44,11 @@ impl Site {
         for (name, object) in &mut self.requests {
             let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({ "conditions": [{ "type": kind, "status": status, "reason": reason, "message": message }] });
             let status = match issuer.mood {
+                // What is decided is final.
                 _ if object["status"]["certificate"].is_string() => continue,
+                _ if ["Denied", "Failed"].iter().any(|it| object["status"].to_string().contains(it)) => {
+                    continue;
+                }
                 Mood::Silent => continue,
                 Mood::Denies => condition("Denied", "True", "Policy", "no authorities in this house"),
                 Mood::Fails => condition("Ready", "False", "Failed", "Error signing certificate"),
@@ -177,6 +181,36 @@ fn wherever_the_operator_is_gone_the_next_one_goes_on_with_the_same_request() {
             assert_eq!(site.asked.len(), 1, "after {dies_after} it was asked for again: {:?}", site.asked);
             assert_eq!((site.has_open_key(), site.requests.len()), (false, 1));
         }
+    }
+}
+
+#[test]
+fn wherever_the_operator_is_gone_while_one_that_was_denied_is_replaced_it_is_replaced_once() {
+    let denied = || {
+        let mut site = Site::new();
+        asks(&mut site, "corp", issuer("Example", Mood::Denies));
+        site.settle();
+        assert_eq!(site.alarm().unwrap().0, "RequestDenied");
+        site.issuer = Some(issuer("Example", Mood::Issues(YEAR)));
+        site.now += Duration::minutes(1);
+        site.writes = 0;
+        site
+    };
+    let whole = {
+        let mut site = denied();
+        // The one that was denied stays so.
+        site.visit();
+        site.settle();
+        site.writes
+    };
+    for dies_after in 0..whole {
+        let mut site = denied();
+        site.dies_after = Some(dies_after);
+        site.visit();
+        site.settle();
+        assert_eq!(site.dies_after, None, "it was not gone after write {dies_after}");
+        assert_eq!((site.issued_by().as_deref(), site.asked.len()), (Some("corp"), 2), "after {dies_after}");
+        assert_eq!((site.has_open_key(), site.requests.len()), (false, 1), "after {dies_after}");
     }
 }
 
