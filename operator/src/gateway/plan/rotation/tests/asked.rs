@@ -15,6 +15,8 @@ pub(super) struct Issuer {
 enum Mood {
     /// Issues for so long.
     Issues(Duration),
+    /// The same by a clock that is so far ahead.
+    Ahead(Duration),
     /// Issues what is no authority.
     Leaf,
     Denies,
@@ -53,11 +55,12 @@ impl Site {
                 Mood::Denies => condition("Denied", "True", "Policy", "no authorities in this house"),
                 Mood::Fails => condition("Ready", "False", "Failed", "Error signing certificate"),
                 Mood::Ponders => condition("Ready", "False", "Pending", "Referenced \"Issuer\" not found"),
-                Mood::Leaf | Mood::Issues(_) => {
+                Mood::Leaf | Mood::Issues(_) | Mood::Ahead(_) => {
                     let text = object["spec"]["request"].clone();
                     let text: k8s_openapi::ByteString = serde_json::from_value(text).unwrap();
                     let life = if let Mood::Issues(life) = issuer.mood { life } else { YEAR };
                     let request = String::from_utf8(text.0).unwrap();
+                    let now = if let Mood::Ahead(ahead) = issuer.mood { now + ahead } else { now };
                     issuer.company.answers(&request, life, issuer.mood != Mood::Leaf, now)
                 }
             };
@@ -330,6 +333,30 @@ fn where_nobody_can_be_asked_that_is_said_nothing_is_kept_and_it_goes_on_once_so
         site.settle();
         assert_eq!(site.alarm().unwrap().0, "CertManagerMissing", "now something is");
     }
+}
+
+#[test]
+fn an_issuer_whose_clock_is_ahead_is_waited_for_and_not_asked_again() {
+    let mut site = Site::bare();
+    asks(&mut site, "corp", issuer("Example", Mood::Ahead(Duration::minutes(20))));
+    site.settle();
+    for _ in 0..19 {
+        let (_, plan) = site.plan();
+        assert!(plan.certificates.rotation.unwrap() <= NOW + Duration::minutes(20));
+        let (reason, message) = site.alarm().unwrap();
+        assert_eq!(reason, "RequestPending");
+        assert!(
+            message.ends_with("does not hold before 2026-03-01T12:20:00Z: it is taken then"),
+            "{message}"
+        );
+        site.now += Duration::minutes(1);
+        site.settle();
+    }
+    let (_, plan) = site.plan();
+    assert_eq!(plan.certificates.rotation, Some(NOW + Duration::minutes(20)));
+    site.now += Duration::minutes(1);
+    site.settle();
+    assert_eq!((site.issued_by().as_deref(), site.asked.len(), site.alarm()), (Some("corp"), 1, None));
 }
 
 #[test]
