@@ -3,8 +3,10 @@
 
 use std::process::{Child, Command, Stdio};
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
 use portcullis_operator::world::Kind;
 use serde_json::{Value, json};
 
@@ -17,6 +19,9 @@ const DEFINITIONS: [&str; 3] = [
     "cert-manager.io_issuers.yaml",
     "cert-manager.io_clusterissuers.yaml",
 ];
+
+/// Where cert-manager looks for what ClusterIssuers name.
+const CLUSTER: &str = "cert-manager";
 
 /// cert-manager's controllers, until this is dropped.
 #[derive(Debug)]
@@ -58,6 +63,23 @@ pub async fn put_issuer(client: &Client, namespace: &str, name: &str, company: &
 pub async fn put(client: &Client, namespace: &str, name: &str, spec: &Value) {
     let issuer = json!({ "apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": { "name": name }, "spec": spec });
     apply_strictly(client, namespace, &issuer).await.expect("cert-manager's definitions take it");
+}
+
+/// Writes a ClusterIssuer that signs with a company's root, which lies where cert-manager looks for it.
+pub async fn put_cluster_issuer(client: &Client, name: &str, company: &Company) {
+    let params = PatchParams::apply("admin").force();
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": CLUSTER } });
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    namespaces.patch(CLUSTER, &params, &Patch::Apply(&namespace)).await.expect("a namespace can be made");
+    let data = [("tls.crt", &*company.root()), ("tls.key", &company.root_key())];
+    put_secret(client, CLUSTER, name, &data).await;
+    let kind = GroupVersionKind::gvk("cert-manager.io", "v1", "ClusterIssuer");
+    let issuers: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    let issuer = json!({
+        "apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": { "name": name },
+        "spec": { "ca": { "secretName": name } },
+    });
+    issuers.patch(name, &params, &Patch::Apply(&issuer)).await.expect("cert-manager's definitions take it");
 }
 
 /// Says whether a request is approved, as `cmctl approve` and `cmctl deny` do.

@@ -122,6 +122,27 @@ async fn an_issuer_that_is_not_there_yet_is_said_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_issuer_is_asked_as_an_issuer_is() {
+    let _installed = INSTALLED.read().await;
+    let (client, namespace) = begin().await;
+    let company = Company::new("Example", Keys::Ec);
+    // It looks after every namespace, and approves nothing there.
+    let _cert_manager = CertManager::start(None, false);
+    cert_manager::put_cluster_issuer(&client, &namespace, &company).await;
+    let operator = Operator::start(&namespace).await;
+    let spec = SPEC.replace("name: corp", &format!("name: {namespace}, kind: ClusterIssuer"));
+    apply(&client, &namespace, "door", &spec).await.unwrap();
+    let request = another(&client, &namespace, "").await;
+    decide(&client, &namespace, &request, "Approved", "it may").await;
+    let gateway = until(&client, &namespace, "door", is("CertificatesReady", "True", "Issued")).await;
+    let told = brought(&gateway).unwrap().issuer_ref.unwrap();
+    assert_eq!(told.to_string(), format!("ClusterIssuer {namespace}"));
+    leads_to(&client, &namespace, &company).await;
+    operator.stop().await;
+    settled(&client, &namespace, "door").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_denied_is_said_and_asked_for_again_later() {
     let _installed = INSTALLED.read().await;
     let (client, namespace) = begin().await;

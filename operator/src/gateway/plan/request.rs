@@ -148,7 +148,9 @@ pub fn plan(
         let is_wished = wish.is_some() && wish != pending.asked.wish.as_ref();
         if !failed || (now < again && !is_wished) {
             let grace = pending.asked.since + GRACE;
-            plan.due = Some(if failed { again } else { grace }).filter(|at| *at > now);
+            // The issuer's clock may be ahead of ours.
+            let begins = asking.found.iter().flatten().map(|found| found.facts.not_before);
+            plan.due = begins.chain([if failed { again } else { grace }]).filter(|at| *at > now).min();
             keep(&mut plan, pending);
             return Ok(plan);
         }

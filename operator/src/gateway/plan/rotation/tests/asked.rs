@@ -15,6 +15,8 @@ pub(super) struct Issuer {
 enum Mood {
     /// Issues for so long.
     Issues(Duration),
+    /// The same by a clock that is so far ahead.
+    Ahead(Duration),
     /// Issues what is no authority.
     Leaf,
     Denies,
@@ -44,16 +46,21 @@ impl Site {
         for (name, object) in &mut self.requests {
             let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({ "conditions": [{ "type": kind, "status": status, "reason": reason, "message": message }] });
             let status = match issuer.mood {
+                // What is decided is final.
                 _ if object["status"]["certificate"].is_string() => continue,
+                _ if ["Denied", "Failed"].iter().any(|it| object["status"].to_string().contains(it)) => {
+                    continue;
+                }
                 Mood::Silent => continue,
                 Mood::Denies => condition("Denied", "True", "Policy", "no authorities in this house"),
                 Mood::Fails => condition("Ready", "False", "Failed", "Error signing certificate"),
                 Mood::Ponders => condition("Ready", "False", "Pending", "Referenced \"Issuer\" not found"),
-                Mood::Leaf | Mood::Issues(_) => {
+                Mood::Leaf | Mood::Issues(_) | Mood::Ahead(_) => {
                     let text = object["spec"]["request"].clone();
                     let text: k8s_openapi::ByteString = serde_json::from_value(text).unwrap();
                     let life = if let Mood::Issues(life) = issuer.mood { life } else { YEAR };
                     let request = String::from_utf8(text.0).unwrap();
+                    let now = if let Mood::Ahead(ahead) = issuer.mood { now + ahead } else { now };
                     issuer.company.answers(&request, life, issuer.mood != Mood::Leaf, now)
                 }
             };
@@ -181,6 +188,36 @@ fn wherever_the_operator_is_gone_the_next_one_goes_on_with_the_same_request() {
 }
 
 #[test]
+fn wherever_the_operator_is_gone_while_one_that_was_denied_is_replaced_it_is_replaced_once() {
+    let denied = || {
+        let mut site = Site::new();
+        asks(&mut site, "corp", issuer("Example", Mood::Denies));
+        site.settle();
+        assert_eq!(site.alarm().unwrap().0, "RequestDenied");
+        site.issuer = Some(issuer("Example", Mood::Issues(YEAR)));
+        site.now += Duration::minutes(1);
+        site.writes = 0;
+        site
+    };
+    let whole = {
+        let mut site = denied();
+        // The one that was denied stays so.
+        site.visit();
+        site.settle();
+        site.writes
+    };
+    for dies_after in 0..whole {
+        let mut site = denied();
+        site.dies_after = Some(dies_after);
+        site.visit();
+        site.settle();
+        assert_eq!(site.dies_after, None, "it was not gone after write {dies_after}");
+        assert_eq!((site.issued_by().as_deref(), site.asked.len()), (Some("corp"), 2), "after {dies_after}");
+        assert_eq!((site.has_open_key(), site.requests.len()), (false, 1), "after {dies_after}");
+    }
+}
+
+#[test]
 fn age_an_annotation_and_another_kind_of_key_each_ask_once_with_a_new_key() {
     let mut site = Site::new();
     asks(&mut site, "corp", issuer("Example", Mood::Issues(YEAR)));
@@ -296,6 +333,30 @@ fn where_nobody_can_be_asked_that_is_said_nothing_is_kept_and_it_goes_on_once_so
         site.settle();
         assert_eq!(site.alarm().unwrap().0, "CertManagerMissing", "now something is");
     }
+}
+
+#[test]
+fn an_issuer_whose_clock_is_ahead_is_waited_for_and_not_asked_again() {
+    let mut site = Site::bare();
+    asks(&mut site, "corp", issuer("Example", Mood::Ahead(Duration::minutes(20))));
+    site.settle();
+    for _ in 0..19 {
+        let (_, plan) = site.plan();
+        assert!(plan.certificates.rotation.unwrap() <= NOW + Duration::minutes(20));
+        let (reason, message) = site.alarm().unwrap();
+        assert_eq!(reason, "RequestPending");
+        assert!(
+            message.ends_with("does not hold before 2026-03-01T12:20:00Z: it is taken then"),
+            "{message}"
+        );
+        site.now += Duration::minutes(1);
+        site.settle();
+    }
+    let (_, plan) = site.plan();
+    assert_eq!(plan.certificates.rotation, Some(NOW + Duration::minutes(20)));
+    site.now += Duration::minutes(1);
+    site.settle();
+    assert_eq!((site.issued_by().as_deref(), site.asked.len(), site.alarm()), (Some("corp"), 1, None));
 }
 
 #[test]
