@@ -38,7 +38,7 @@ const OPERATOR: &str = "portcullis-operator";
 const OURS: &str = "/portcullis";
 /// Annotation of the operator's Deployment and pods: which contents of our images run.
 const CONTENTS: &str = "portcullis.dev/images";
-/// Selects the Deployments that the operator made.
+/// Selects the Deployments that the operator made, and their pods.
 const GATEWAYS: &str = "app.kubernetes.io/managed-by=portcullis";
 
 /// Where to install.
@@ -97,11 +97,12 @@ impl Site {
         };
         let ours = archives.iter().filter(|archive| archive.reference.contains(OURS));
         let contents = ours.map(images::Archive::content).collect::<Result<Vec<_>>>()?.join(".");
-        Ok(Images { names, contents })
+        Ok(Images { names, contents, hurried: profile == Profile::Dev })
     }
 
     /// Installs the operator by its chart, or brings it up to date, and waits until it runs. Images that keep their name
-    /// do so with new content: then whatever runs of the old ones is replaced, one after the other.
+    /// do so with new content: then whatever runs of the old ones is replaced, one after the other; all at once where
+    /// somebody waits for what they have just compiled.
     pub(crate) fn install_operator(&self, images: &Images) -> Result<()> {
         let step = say::step("operator installed");
         let ours = ["--namespace", NAMESPACE];
@@ -112,6 +113,9 @@ impl Site {
         let runs = ["get", "deployments", &runs];
         let runs = command::output(&mut self.kubectl(ours.into_iter().chain(runs))?)?;
         let restart = runs.lines().next().is_some_and(|runs| images.need_a_restart(runs.trim()));
+        if restart && images.hurried {
+            self.replace_gateways_at_once()?;
+        }
         self.apply(&workspace::root().join("manifests/namespace.yaml"), images)?;
         self.install_chart(&images.values()?)?;
         let wait = ["rollout", "status", "deployment", OPERATOR, "--timeout=120s"];
@@ -124,7 +128,7 @@ impl Site {
             let logs = tell(&["logs", &format!("deployment/{OPERATOR}"), "--tail", "20"]);
             return Err(error.context(format!("{}\n{logs}", command::tail(&pods, 30))));
         }
-        if restart {
+        if restart && !images.hurried {
             self.restart_gateways()?;
         }
         // Noted last: a run that broke off before is caught up with by the next one.
@@ -156,6 +160,13 @@ impl Site {
         Ok(())
     }
 
+    /// Replaces the pods of every Gateway and connector without waiting for any: those that go still serve for as long as
+    /// the others take to come.
+    fn replace_gateways_at_once(&self) -> Result<()> {
+        let delete = ["delete", "pods", "--all-namespaces", "--selector", GATEWAYS, "--wait=false"];
+        command::run(&mut self.kubectl(delete)?)
+    }
+
     /// Applies a manifest, in which our images have the names that this cluster knows them by.
     pub(crate) fn apply(&self, manifest: &Path, images: &Images) -> Result<()> {
         let text = std::fs::read_to_string(manifest)
@@ -173,6 +184,8 @@ pub(crate) struct Images {
     names: Vec<Named>,
     /// What is in those that are ours, the operator's first.
     contents: String,
+    /// Whether they were made for somebody who works on them.
+    hurried: bool,
 }
 
 impl Images {
@@ -226,7 +239,7 @@ mod tests {
 
     fn images(name: &str) -> Images {
         let named = Named { reference: "localhost/portcullis-gateway:dev".into(), name: name.into() };
-        Images { names: vec![named], contents: "0f.1e".into() }
+        Images { names: vec![named], contents: "0f.1e".into(), hurried: false }
     }
 
     #[test]
@@ -236,7 +249,7 @@ mod tests {
                 .named("- --gateway-image=localhost/portcullis-gateway:dev\n"),
             "- --gateway-image=registry.example/team/portcullis-gateway:dev-1e\n"
         );
-        let local = Images { names: Vec::new(), contents: String::new() };
+        let local = Images { names: Vec::new(), contents: String::new(), hurried: false };
         assert_eq!(local.named("image: localhost/go-httpbin:dev"), "image: localhost/go-httpbin:dev");
     }
 

@@ -55,6 +55,31 @@ pub struct Login {
     pub edge: bool,
 }
 
+impl Login {
+    /// The same, as it is typed after a command of a shell, with a space before each.
+    pub fn typed(&self) -> String {
+        let Self { scopes, no_browser, issuer_ca, oidc, edge } = self;
+        let mut words = Vec::new();
+        words.extend(scopes.iter().map(|scopes| format!("--scopes={}", scopes.join(","))));
+        words.extend(no_browser.then(|| "--no-browser".to_owned()));
+        words.extend(issuer_ca.iter().map(|path| format!("--issuer-ca={}", path.display())));
+        words.extend(oidc.then(|| "--oidc".to_owned()));
+        words.extend(edge.then(|| "--edge".to_owned()));
+        let mut typed = String::new();
+        for word in words {
+            typed.push(' ');
+            typed.push_str(&quoted(&word));
+        }
+        typed
+    }
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "-_=,.:/@%+".contains(letter);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// How to log out.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Logout {
@@ -85,4 +110,24 @@ pub struct Explain {
     /// Methods with this in their name, such as Tunnels/CreateTunnel. Without it, all.
     #[arg(value_name = "METHOD")]
     pub method: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_of_a_login_can_be_typed_again() {
+        assert_eq!(Login::default().typed(), "");
+        let login = Login {
+            scopes: Some(vec!["tunnel:read".to_owned(), "tunnel:write".to_owned()]),
+            no_browser: true,
+            issuer_ca: Some("it's/company ca.crt".into()),
+            oidc: true,
+            edge: false,
+        };
+        let typed =
+            r" --scopes=tunnel:read,tunnel:write --no-browser '--issuer-ca=it'\''s/company ca.crt' --oidc";
+        assert_eq!(login.typed(), typed);
+    }
 }

@@ -15,6 +15,8 @@ use crate::shared::Shared;
 
 /// How often it is looked which replicas there are.
 const LOOK: Duration = Duration::from_secs(2);
+/// The same while a replica that is not ready waits for it.
+const LOOK_FRESH: Duration = Duration::from_millis(300);
 /// How long a fresh pod waits before it asks for the first time: a name that is not there yet is not there for as long as
 /// the cluster's DNS remembers that.
 const FRESH: Duration = Duration::from_millis(700);
@@ -126,17 +128,21 @@ async fn look(shared: &Arc<Shared>) {
             });
         }
         let all: BTreeSet<SocketAddr> = followed.keys().copied().collect();
-        let wait = if names.is_empty() { Duration::from_hours(1) } else { LOOK };
-        let next = Instant::now() + wait;
+        let looked = Instant::now();
         loop {
             if shared.peers.are(&all) || began.elapsed() >= SETTLING {
                 shared.peers.settle();
             }
+            let wait = match shared.peers.are_settled() {
+                _ if names.is_empty() => Duration::from_hours(1),
+                true => LOOK,
+                false => LOOK_FRESH,
+            };
             tokio::select! {
                 heard = changes.changed() => if heard.is_err() { return } else { break },
                 // Nothing new is to be looked for.
                 _ = found_out.changed() => {}
-                () = sleep_until(next) => break,
+                () = sleep_until(looked + wait) => break,
             }
         }
     }

@@ -15,14 +15,15 @@ use crate::store::{Name, Place};
 pub(super) async fn next(context: &Context, add: &Add, name: &Name) -> Result<(), Failure> {
     let is_machine = env::var_os("PORTCULLIS_CLIENT_ID").is_some_and(|it| !it.is_empty());
     let is_watched = io::stderr().is_terminal() && io::stdin().is_terminal();
+    let later = format!("portcullis gateway login -g {name}{}", add.login.typed());
     if add.no_login || !(is_machine || is_watched) {
-        context.say.note(format!("log in next: portcullis gateway login -g {name}"));
+        context.say.note(format!("log in next: {later}"));
         return Ok(());
     }
     let wish = auth::wish(&add.login)?;
     let gateway = stored(context, name)?;
     let entered = enter(context, &gateway, &wish).await.map_err(|failure| {
-        let again = format!("the gateway is stored: `portcullis gateway login -g {name}` tries again");
+        let again = format!("the gateway is stored: `{later}` tries again");
         let hint = failure.hint.clone().map_or(again.clone(), |hint| format!("{hint}; {again}"));
         failure.hint(hint)
     })?;
