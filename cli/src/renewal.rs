@@ -4,6 +4,7 @@
 //! When that is due is [`due`]'s to say; which kind of key is wanted, [`key`]'s.
 
 mod due;
+mod files;
 mod key;
 
 use std::time::Duration;
@@ -23,7 +24,8 @@ use crate::failure::{Exit, Failure};
 use crate::gateways::{Resolved, certificate};
 use crate::store::{Bundle, Item, Name, Place, Store};
 
-use due::Life;
+pub(crate) use due::Life;
+pub(crate) use files::{Did, Files, finish};
 
 /// How long what nobody asked for may hold up a command.
 const ASIDE: Duration = Duration::from_secs(5);
@@ -47,6 +49,14 @@ pub async fn renew(
     channel: &Channel,
     shown: &Bundle,
 ) -> Result<Renewed, Failure> {
+    let (renewed, bundle) = another(channel, shown).await?;
+    replace(store, name, shown, &bundle)?;
+    Ok(renewed)
+}
+
+/// Asks for a certificate with a new key: what is to take the place of what the channel shows.
+async fn another(channel: &Channel, shown: &Bundle) -> Result<(Renewed, Bundle), Failure> {
+    let name = channel.gateway().title();
     let Some((chain, _)) = &shown.identity else {
         return Err(Failure::new(
             Exit::Conflict,
@@ -66,8 +76,7 @@ pub async fn renew(
     let ends = certificate.validity().not_after.timestamp();
     let identity = (renewed.certificate_chain.into_bytes(), key.serialize_pem().into_bytes());
     let ca = taken(shown.ca.as_deref(), renewed.ca_certificates.as_bytes()).or_else(|| shown.ca.clone());
-    replace(store, name, shown, &Bundle { ca, identity: Some(identity) })?;
-    Ok(Renewed { serial: renewed.serial, ends })
+    Ok((Renewed { serial: renewed.serial, ends }, Bundle { ca, identity: Some(identity) }))
 }
 
 /// Asks with a key of each kind until one is taken: after a rotation it may be another than that of what is shown.
@@ -97,13 +106,18 @@ async fn ask(channel: &Channel, kinds: &[key::Kind]) -> Result<(RenewCertificate
 /// # Errors
 /// Where the gateway does not say, or they cannot be stored.
 pub async fn trust(store: &Store, name: &Name, channel: &Channel, shown: &Bundle) -> Result<bool, Failure> {
+    let Some(bundle) = other_roots(channel, shown).await? else { return Ok(false) };
+    replace(store, name, shown, &bundle)?;
+    Ok(true)
+}
+
+/// Asks for the roots that there are: what is to take the place of what the channel shows. None where they are the same.
+async fn other_roots(channel: &Channel, shown: &Bundle) -> Result<Option<Bundle>, Failure> {
     let asked = IdentitiesClient::new(channel.service()).get_trust(GetTrustRequest {}).await;
     let said =
         asked.map_err(|status| channel.failed("ask for the roots of the server's certificate", &status))?;
-    let said = said.into_inner().ca_certificates;
-    let Some(ca) = taken(shown.ca.as_deref(), said.as_bytes()) else { return Ok(false) };
-    replace(store, name, shown, &Bundle { ca: Some(ca), identity: shown.identity.clone() })?;
-    Ok(true)
+    let ca = taken(shown.ca.as_deref(), said.into_inner().ca_certificates.as_bytes());
+    Ok(ca.map(|ca| Bundle { ca: Some(ca), identity: shown.identity.clone() }))
 }
 
 /// The roots that take the place of those that are stored. None where they stay: they are the same, or of somebody else, such

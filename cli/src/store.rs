@@ -28,11 +28,10 @@ use std::path::{Path, PathBuf};
 
 pub use bundle::Bundle;
 pub use error::Error;
+pub(crate) use folder::Folder;
 pub use lock::Lock;
 pub use metadata::{Edge, Metadata, Mode, Oidc};
 pub use name::{BadName, Name};
-
-use folder::Folder;
 
 const ACTIVE: &str = "active_gateway";
 const GATEWAYS: &str = "gateways";

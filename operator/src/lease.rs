@@ -28,6 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const HOLD: Duration = Duration::from_secs(6);
 /// No write may take longer than this: one that began at the last moment ends before another leads.
 pub const WRITE: Duration = Duration::from_secs(5);
+/// How long giving it back may take, all attempts together: after that, another takes it without being asked to. With what
+/// workers and a last renewal may take before, it is within the thirty seconds that a pod is given to end.
+const GIVE_BACK: Duration = DURATION;
+/// After an attempt to give it back that failed.
+const AGAIN: Duration = Duration::from_millis(300);
 /// Annotation with the address of the leader's control channel.
 const ADDRESS: &str = "portcullis.dev/control-address";
 
@@ -141,11 +146,11 @@ impl Election {
 
     /// Runs until stopped.
     pub async fn run(self, stop: CancellationToken) {
-        let mut seen: Option<Seen> = None;
+        let (mut seen, mut held): (Option<Seen>, Option<Lease>) = (None, None);
         while !stop.is_cancelled() {
             let started = Instant::now();
             match timeout(PATIENCE, self.round(&mut seen, started)).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(lease)) => held = lease,
                 Ok(Err(error)) => {
                     tracing::warn!(error = chain(&error), "failed to renew or read the Lease");
                 }
@@ -157,26 +162,27 @@ impl Election {
             }
             stop.run_until_cancelled(sleep(PERIOD)).await;
         }
-        self.give_back().await;
+        self.give_back(held).await;
     }
 
-    async fn round(&self, seen: &mut Option<Seen>, started: Instant) -> Result<(), kube::Error> {
+    /// Takes or renews it; returns it where it is ours.
+    async fn round(&self, seen: &mut Option<Seen>, started: Instant) -> Result<Option<Lease>, kube::Error> {
         let Some(lease) = self.leases.get_opt(names::LEASE).await? else {
-            let lease = self.written(None);
-            self.leases.create(&PostParams::default(), &lease).await?;
+            let lease = self.leases.create(&PostParams::default(), &self.written(None)).await?;
             self.won(started);
-            return Ok(());
+            return Ok(Some(lease));
         };
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
         if holder != *self.leadership.identity && !holder.is_empty() && !is_stale(&lease, seen) {
             let leader = lease.annotations().get(ADDRESS).cloned();
             self.leadership.set(Standing { leader, ..Standing::default() });
-            return Ok(());
+            return Ok(None);
         }
         // The resource version makes sure that nobody else took it meanwhile.
-        self.leases.replace(names::LEASE, &PostParams::default(), &self.written(Some(lease))).await?;
+        let lease =
+            self.leases.replace(names::LEASE, &PostParams::default(), &self.written(Some(lease))).await?;
         self.won(started);
-        Ok(())
+        Ok(Some(lease))
     }
 
     fn won(&self, started: Instant) {
@@ -214,26 +220,47 @@ impl Election {
         }
     }
 
-    /// Lets another take over at once.
-    async fn give_back(&self) {
+    /// Lets another take over at once. `held` is the lease as we wrote it last: where nobody has changed it since, one request
+    /// is enough.
+    async fn give_back(&self, mut held: Option<Lease>) {
         let led = self.leadership.leads();
         self.leadership.set(Standing::default());
         if !led {
             return;
         }
-        let given = timeout(PERIOD, async {
-            let mut lease = self.leases.get(names::LEASE).await?;
-            if let Some(spec) = lease.spec.as_mut() {
-                spec.holder_identity = Some(String::new());
+        let giving = async {
+            loop {
+                match self.give(held.take()).await {
+                    Ok(given) => return given,
+                    Err(error) => {
+                        tracing::warn!(error = chain(&error), "failed to give the lease back; trying again");
+                    }
+                }
+                sleep(AGAIN).await;
             }
-            lease.metadata.managed_fields = None;
-            self.leases.replace(names::LEASE, &PostParams::default(), &lease).await
-        });
-        match given.await {
-            Ok(Ok(_)) => tracing::info!("gave the lease back"),
-            Ok(Err(error)) => tracing::warn!(error = chain(&error), "failed to give the lease back"),
-            Err(_) => tracing::warn!("failed to give the lease back in time"),
+        };
+        match timeout(GIVE_BACK, giving).await {
+            Ok(true) => tracing::info!("gave the lease back"),
+            Ok(false) => tracing::info!("another has the lease already"),
+            Err(_) => tracing::warn!("failed to give the lease back in time: another takes it once it ends"),
         }
+    }
+
+    /// False where it is not ours to give.
+    async fn give(&self, held: Option<Lease>) -> Result<bool, kube::Error> {
+        let lease = match held {
+            Some(lease) => Some(lease),
+            None => self.leases.get_opt(names::LEASE).await?,
+        };
+        let Some(mut lease) = lease else { return Ok(false) };
+        let Some(spec) = lease.spec.as_mut() else { return Ok(false) };
+        if spec.holder_identity.as_deref() != Some(self.leadership.identity()) {
+            return Ok(false);
+        }
+        spec.holder_identity = Some(String::new());
+        lease.metadata.managed_fields = None;
+        // The resource version makes sure that it is nobody else's by now.
+        self.leases.replace(names::LEASE, &PostParams::default(), &lease).await.map(|_| true)
     }
 }
 

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Bytes;
 use kube::client::Body;
-use tokio::sync::{Barrier, Notify};
+use tokio::sync::{Barrier, Notify, watch};
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
@@ -60,6 +61,10 @@ pub struct Script {
     race: Option<Arc<Race>>,
     met: Mutex<BTreeSet<String>>,
     dam: Option<Arc<Dam>>,
+    /// How much later writes of Leases are carried out.
+    leases_take: Mutex<Duration>,
+    /// How many of them have come.
+    leases: watch::Sender<usize>,
     /// Told when the operator is to be gone.
     pub stop: Notify,
 }
@@ -98,6 +103,28 @@ impl Script {
     /// Every kind of request so far: RBAC's verb, and the resource with its group.
     pub fn asked(&self) -> BTreeSet<(String, String)> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// From now on the API server is slow with writes of Leases: each takes this much longer.
+    pub fn slow_leases(&self, by: Duration) {
+        *self.leases_take.lock().unwrap() = by;
+    }
+
+    /// Waits until another write of a Lease has come, which is not carried out yet where they are slow.
+    pub async fn lease_written(&self) {
+        let mut leases = self.leases.subscribe();
+        leases.mark_unchanged();
+        leases.changed().await.expect("the script is here");
+    }
+
+    /// How much later a request is carried out.
+    fn delay(&self, request: &Request<Body>) -> Duration {
+        let is_lease = *request.method() != Method::GET && request.uri().path().contains("/leases");
+        if !is_lease {
+            return Duration::ZERO;
+        }
+        self.leases.send_modify(|leases| *leases += 1);
+        *self.leases_take.lock().unwrap()
     }
 
     /// Whether the write that was to fail has come.
@@ -181,8 +208,12 @@ where
             return Box::pin(std::future::pending());
         }
         let what = format!("{} {}", request.method(), request.uri());
+        let delay = self.script.delay(&request);
         let sent = self.inner.call(request);
         Box::pin(async move {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
             if let Some(line) = line {
                 line.wait().await;
             }

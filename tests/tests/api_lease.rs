@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use portcullis_operator::clock::SystemClock;
-use portcullis_operator::lease;
 use portcullis_operator::world::Kind;
+use portcullis_operator::{lease, names};
 use portcullis_tests::faults::{Race, Script};
 use portcullis_tests::lag::Lag;
 use portcullis_tests::operator::Operator;
 use portcullis_tests::settled::settled;
 use portcullis_tests::{apply, client, condition, is, namespace, until, until_child};
+use serde_json::json;
 use std::sync::Arc;
 
 /// An operator of a name of its own.
@@ -96,6 +98,38 @@ async fn a_polite_stop_hands_over_at_once_and_in_order() {
     // Sooner than a lease that nobody gives back comes to its end.
     assert!(taken + lease::PERIOD * 2 < lease::DURATION + lag, "{taken:?}, with a lag of {lag:?}");
     assert!(old.moments().last() < second.script.moments().first(), "the old one wrote after the new one");
+}
+
+async fn holder(client: &Client, namespace: &str) -> Option<String> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    leases.get(names::LEASE).await.unwrap().spec.unwrap().holder_identity
+}
+
+#[tokio::test]
+async fn a_lease_is_given_back_though_the_api_server_takes_its_time_and_never_one_that_is_anothers_by_then() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let first = operator(&namespace, "first").await;
+    issued(&client, &namespace, "door").await;
+    assert_eq!(holder(&client, &namespace).await.as_deref(), Some("first"));
+    // Nobody else is there who could take it, so that what becomes of it is this one's doing.
+    let slow = lease::PERIOD * 2;
+    first.script.slow_leases(slow);
+    first.stop().await;
+    assert_eq!(holder(&client, &namespace).await.as_deref(), Some(""), "it was given back");
+
+    let second = operator(&namespace, "second").await;
+    issued(&client, &namespace, "other").await;
+    let script = second.script.clone();
+    script.slow_leases(slow);
+    let stopping = tokio::spawn(second.stop());
+    // A write is on its way when somebody else takes the lease: it comes too late, and so does whatever comes after it.
+    script.lease_written().await;
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &namespace);
+    let patch = json!({ "spec": { "holderIdentity": "third" } });
+    leases.patch(names::LEASE, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    stopping.await.unwrap();
+    assert_eq!(holder(&client, &namespace).await.as_deref(), Some("third"));
 }
 
 /// Lets two operators believe that they lead: each has a Lease of its own, and both watch the same namespaces. They

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test of the workspace, the cheap ones first.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -11,7 +12,7 @@ use crate::parts::Parts;
 use crate::test::counts::{Counts, Kind};
 use crate::test::run::{Tests, run};
 use crate::test::stand::Stand;
-use crate::{images, prerequisites, say};
+use crate::{command, images, prerequisites, say, workspace};
 
 mod counts;
 mod properties;
@@ -80,7 +81,7 @@ impl Tier {
                 }
                 announce("API server");
                 tests.build()?;
-                let stand = Stand::started("test-api", Extent::ApiOnly)?;
+                let stand = Stand::started("test-api", Extent::ApiOnly)?.with_binaries(programs()?);
                 run(&tests, Some(&stand), counts, Some(Kind::ApiServer))
             }
             Self::EndToEnd => {
@@ -106,6 +107,18 @@ impl Tier {
             }
         }
     }
+}
+
+/// The folder with what tests of the API server start as processes beside it, compiled as the tests are.
+fn programs() -> Result<PathBuf> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--bins"]);
+    // With the tests' own package, so that dependencies have the features that they were compiled with for those.
+    for package in ["portcullis-gateway", "portcullis-cli", "portcullis-tests"] {
+        cargo.args(["--package", package]);
+    }
+    command::show(&mut cargo)?;
+    Ok(workspace::target().join("debug"))
 }
 
 fn announce(tier: &str) {

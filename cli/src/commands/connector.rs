@@ -1,22 +1,26 @@
 //! `connector`: what it is told, at its start and again whenever that has changed.
 
+mod keeping;
+
 use std::convert::Infallible;
 use std::env;
 use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use http::Uri;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tracing_subscriber::EnvFilter;
 
 use crate::connector::{self, Error, Ports, Settings, Teller, Told, Watched};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, chain};
+use crate::gateways::Resolved;
 use crate::options::{Connector, ConnectorFile, LogFormat};
 use crate::store::MTLS;
-use crate::{gateways, shutdown};
+use crate::{gateways, renewal, shutdown};
 
 /// Where pods find the gateway's address.
 const ENDPOINT: &str = "PORTCULLIS_GATEWAY_ENDPOINT";
@@ -29,16 +33,19 @@ pub(super) fn act(context: &Context, given: &Connector) -> Result<(), Failure> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let stop = shutdown::signal().map_err(|error| failed(&error))?;
         let hang_up = signal(SignalKind::hangup()).map_err(|error| failed(&error))?;
-        let (chosen, told, watched) = read(context, given).await?;
+        let Read { chosen, told, watched, .. } = read(context, given).await?;
         log(chosen.log_format.unwrap_or(LogFormat::Text));
         portcullis_trace::install("portcullis-connector").map_err(|error| failed(&error))?;
         let teller = if chosen.metrics_listen.is_some() { Teller::counting() } else { Teller::default() };
         let settings = Settings::read(told, teller.clone()).await.map_err(|error| failed(&error))?;
         let ports = Ports { health: chosen.health_listen, metrics: chosen.metrics_listen };
         let (anew, changes) = mpsc::channel(1);
+        // Files are not read while they are replaced.
+        let turn = Arc::new(Mutex::new(()));
         let ran = tokio::select! {
             ended = connector::follow(settings, ports, changes, stop) => ended.map_err(|error| failed(&error)),
-            never = reread(context, given, watched, hang_up, teller, anew) => match never {},
+            never = reread(context, given, watched, hang_up, teller, anew, &turn) => match never {},
+            never = keeping::keeping(context, given, &turn) => match never {},
         };
         portcullis_trace::finish().await;
         ran
@@ -53,6 +60,7 @@ async fn reread(
     mut hang_up: Signal,
     teller: Teller,
     anew: mpsc::Sender<Settings>,
+    turn: &Mutex<()>,
 ) -> Infallible {
     loop {
         tokio::select! {
@@ -60,9 +68,10 @@ async fn reread(
             _ = hang_up.recv() => tracing::info!("SIGHUP: reading again"),
         }
         let settings = async {
-            let (_, told, seen) = read(context, given).await.map_err(|failure| failure.to_string())?;
-            watched = seen;
-            Settings::read(told, teller.clone()).await.map_err(|error: Error| chain(&error))
+            let _held = turn.lock().await;
+            let read = read(context, given).await.map_err(|failure| failure.to_string())?;
+            watched = read.watched;
+            Settings::read(read.told, teller.clone()).await.map_err(|error: Error| chain(&error))
         };
         match settings.await {
             Ok(settings) => {
@@ -79,8 +88,17 @@ async fn reread(
     }
 }
 
-/// What flags, environment and files say, and the files, as they were before they were read.
-async fn read(context: &Context, given: &Connector) -> Result<(Connector, Told, Watched), Failure> {
+/// What flags, environment and files say.
+struct Read {
+    chosen: Connector,
+    told: Told,
+    /// The files, as they were before they were read.
+    watched: Watched,
+    /// The gateway whose stored certificates are shown, where it is one that is stored here.
+    stored: Option<Resolved>,
+}
+
+async fn read(context: &Context, given: &Connector) -> Result<Read, Failure> {
     let mut watched = Watched::default();
     watched.see(given.config.iter()).await;
     let unreadable = |path: &Path, reason: String| {
@@ -106,7 +124,7 @@ async fn read(context: &Context, given: &Connector) -> Result<(Connector, Told, 
         }
         _ => context.clone(),
     };
-    let (gateway, chosen) = gateway(&context, chosen)?;
+    let (gateway, chosen, stored) = gateway(&context, chosen)?;
     let told = Told {
         gateway,
         server_name: chosen.server_name.clone(),
@@ -117,25 +135,30 @@ async fn read(context: &Context, given: &Connector) -> Result<(Connector, Told, 
         drain: chosen.drain,
         offers,
     };
+    if let (Some(folder), None) = (&told.credentials, &stored) {
+        renewal::finish(folder)?;
+    }
     watched.see(told.files().iter()).await;
-    Ok((chosen, told, watched))
+    Ok(Read { chosen, told, watched, stored })
 }
 
 /// The one that is named, by a URL or by what is stored; that of the environment; the active one. Of one that is stored,
 /// its certificates are shown where nothing else is named.
-fn gateway(context: &Context, mut chosen: Connector) -> Result<(Uri, Connector), Failure> {
+fn gateway(context: &Context, mut chosen: Connector) -> Result<(Uri, Connector, Option<Resolved>), Failure> {
     if !context.is_gateway_given() && is_set(ENDPOINT) {
         let url = gateways::endpoint(&env::var(ENDPOINT).unwrap_or_default())
             .map_err(|reason| Failure::new(Exit::Usage, format!("failed to read {ENDPOINT}: {reason}")))?;
-        return Ok((url, chosen));
+        return Ok((url, chosen, None));
     }
     let gateway = context.gateway()?;
+    let mut stored = None;
     if let (Some((place, name)), None, None) = (&gateway.stored, &chosen.credentials, &chosen.token_file) {
         chosen.credentials =
             context.store.bundle(*place, name)?.map(|_| context.store.folder(*place, name).join(MTLS));
         chosen.server_name = chosen.server_name.or_else(|| gateway.metadata.server_name.clone());
+        stored = Some(gateway.clone());
     }
-    Ok((gateway.endpoint, chosen))
+    Ok((gateway.endpoint, chosen, stored))
 }
 
 fn is_set(variable: &str) -> bool {

@@ -12,9 +12,9 @@ use rustls::{ClientConfig, RootCertStore};
 use super::settings::Error;
 use crate::channel::{Access, said};
 use crate::gateways::Resolved;
-use crate::gateways::certificate::ends_of;
 use crate::line::Said;
 use crate::line::tls::{builder, public_roots};
+use crate::renewal::Life;
 
 /// Where they are.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ pub(super) struct Shown {
     pub(super) token: String,
     /// What the request says that opens a WebSocket.
     pub(super) said: Said,
-    /// When the client certificate ends, in seconds since 1970.
-    pub(super) ends: Option<i64>,
+    /// From when to when the client certificate holds.
+    pub(super) life: Option<Life>,
 }
 
 impl Credentials {
@@ -54,7 +54,7 @@ impl Credentials {
                     tls: access.tls().map_err(stored)?,
                     token: token.map(|token| token.as_str().to_owned()).unwrap_or_default(),
                     said: said(gateway, access).await.map_err(stored)?,
-                    ends: None,
+                    life: None,
                 })
             }
         }
@@ -74,7 +74,7 @@ async fn read_files(folder: Option<&Path>, token_file: Option<&Path>) -> Result<
     let builder = builder()?;
     let Some(folder) = folder else {
         let tls = builder.with_root_certificates(public_roots()).with_no_client_auth();
-        return Ok(Shown { tls, token, said, ends: None });
+        return Ok(Shown { tls, token, said, life: None });
     };
     let ca = folder.join(SERVER_CA);
     let builder = match tokio::fs::try_exists(&ca).await {
@@ -83,13 +83,13 @@ async fn read_files(folder: Option<&Path>, token_file: Option<&Path>) -> Result<
     };
     let (certificate, key) = (folder.join(SERVER_CERTIFICATE), folder.join(SERVER_KEY));
     if token_file.is_some() && !tokio::fs::try_exists(&certificate).await.unwrap_or(false) {
-        return Ok(Shown { tls: builder.with_no_client_auth(), token, said, ends: None });
+        return Ok(Shown { tls: builder.with_no_client_auth(), token, said, life: None });
     }
     let chain = certificates(&certificate).await?;
     let key = PrivateKeyDer::from_pem_slice(&read(&key).await?)
         .map_err(|error| Error::Pem { path: key, reason: error.to_string() })?;
-    let ends = chain.first().and_then(|leaf| ends_of(leaf));
-    Ok(Shown { tls: builder.with_client_auth_cert(chain, key)?, token, said, ends })
+    let life = chain.first().and_then(Life::of_der);
+    Ok(Shown { tls: builder.with_client_auth_cert(chain, key)?, token, said, life })
 }
 
 pub(crate) async fn roots(path: &Path) -> Result<RootCertStore, Error> {

@@ -128,11 +128,12 @@ impl Settings {
         let credentials = Credentials::Files { folder: told.credentials, token_file: told.token_file };
         // What is wrong with it now is said now.
         let shown = credentials.read().await?;
-        if let Some(end) = shown.ends.filter(|end| end - clock::now() < NEAR) {
-            let end = certificate::shown(end);
+        let now = clock::now();
+        if let Some(life) = shown.life.filter(|life| life.is_old(now) && life.ends - now < NEAR) {
+            let end = certificate::shown(life.ends);
             tracing::warn!(%end, "the client certificate ends soon: put a new bundle in its place, it is taken up at once");
         }
-        teller.shows(shown.ends);
+        teller.shows(shown.life.map(|life| life.ends));
         let offers = told.offers.into_iter().map(|((namespace, name), endpoints)| Offer {
             namespace,
             name,

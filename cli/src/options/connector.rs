@@ -23,7 +23,8 @@ pub struct Connector {
     #[arg(long, env = "PORTCULLIS_SERVER_NAME", value_name = "NAME")]
     pub server_name: Option<String>,
 
-    /// A folder with a bundle of the gateway: ca.crt, and tls.crt with tls.key unless a token says who this is.
+    /// A folder with a bundle of the gateway: ca.crt, and tls.crt with tls.key unless a token says who this is. The certificate
+    /// is renewed there where the gateway lets it and the files may be written.
     #[arg(long, env = "PORTCULLIS_CREDENTIALS", value_name = "FOLDER")]
     pub credentials: Option<PathBuf>,
 

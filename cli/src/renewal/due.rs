@@ -11,22 +11,31 @@ const PAUSE: i64 = 3600;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Life {
     pub(super) begins: i64,
-    pub(super) ends: i64,
+    pub(crate) ends: i64,
 }
 
 impl Life {
     /// Of the first certificate of a PEM file.
-    pub(super) fn of(pem: &[u8]) -> Option<Self> {
-        let der = CertificateDer::from_pem_slice(pem).ok()?;
-        let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    pub(crate) fn of(pem: &[u8]) -> Option<Self> {
+        Self::of_der(&CertificateDer::from_pem_slice(pem).ok()?)
+    }
+
+    /// Of this certificate.
+    pub(crate) fn of_der(der: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let validity = certificate.validity();
         Some(Self { begins: validity.not_before.timestamp(), ends: validity.not_after.timestamp() })
     }
 
     /// Once two thirds of it are over; one that has ended opens no door to be renewed at.
-    pub(super) fn is_due(self, now: i64) -> bool {
+    pub(crate) fn is_due(self, now: i64) -> bool {
+        self.is_old(now) && now <= self.ends
+    }
+
+    /// Once two thirds of it are over.
+    pub(crate) fn is_old(self, now: i64) -> bool {
         let life = self.ends - self.begins;
-        now >= self.begins + life / 3 * 2 && now <= self.ends
+        now >= self.begins + life / 3 * 2
     }
 }
 

@@ -202,6 +202,12 @@ impl Folder {
         done.and(swept)
     }
 
+    /// Gives something in it another name.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        let renamed = rustix::fs::renameat(&self.fd, from, &self.fd, to);
+        renamed.map_err(|errno| Error::system("write", self.path(to), errno))
+    }
+
     /// Whether two are one.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (rustix::fs::fstat(&self.fd), rustix::fs::fstat(&other.fd)) {
