@@ -126,6 +126,7 @@ async fn metrics_hold_every_family_with_labels_from_enums_only() {
             "portcullis_operator_gateways gauge",
             "portcullis_operator_tunnels gauge",
             "portcullis_operator_gateway_states gauge",
+            "portcullis_operator_stuck_rollouts gauge",
             "portcullis_operator_authorities gauge",
             "portcullis_operator_rotation_waiting_seconds gauge",
             "portcullis_operator_leading gauge",
