@@ -25,7 +25,8 @@ use crate::gateways::{Resolved, certificate};
 use crate::store::{Bundle, Item, Name, Place, Store};
 
 pub(crate) use due::Life;
-pub(crate) use files::{Did, Files, finish};
+pub(crate) use files::finish;
+pub use files::{Did, Files};
 
 /// How long what nobody asked for may hold up a command.
 const ASIDE: Duration = Duration::from_secs(5);

@@ -6,13 +6,13 @@ use std::time::Duration;
 use portcullis_cli::channel::{Access, Anonymous, Channel};
 use portcullis_cli::failure::{Exit, Failure};
 use portcullis_cli::gateways::{Resolved, Rule, verify};
-use portcullis_cli::renewal::{Renewed, renew, trust};
+use portcullis_cli::renewal::{Did, Files, Renewed, renew, trust};
 use portcullis_cli::store::{self, Bundle, Metadata, Name, Place, Store};
 use portcullis_contract::control::Refusal;
 use portcullis_contract::control::call::Request as Asked;
 use portcullis_contract::control::call_answer::Answer;
 use portcullis_contract::gateway::{GetTrustResponse, RenewCertificateResponse};
-use portcullis_pki::{RandomMint, issue_certificate, read_request};
+use portcullis_pki::{LeafProfile, RandomMint, issue_certificate, read_request};
 use tonic::Code;
 
 use crate::calls::attached;
@@ -191,6 +191,58 @@ async fn the_next_root_is_stored_once_it_is_known_and_the_pair_stays() {
     }
     let after = site.stored();
     assert_eq!((after.ca, after.identity), (Some(both.into_bytes()), before.identity));
+}
+
+/// A folder with a certificate of this age, of which an hour is the whole life.
+fn aged(door: &Door, age: time::Duration) -> (tempfile::TempDir, Bundle) {
+    let folder = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
+    let request = read_request(request.der()).unwrap();
+    let profile = LeafProfile { lifetime: time::Duration::hours(1), ..pki::client_profile("ci") };
+    let issued =
+        issue_certificate(&door.client_ca, &profile, &request, pki::now() - age, &RandomMint).unwrap();
+    let ca = door.server_ca.certificate_pem.clone();
+    for (name, text) in [("ca.crt", &ca), ("tls.crt", &issued.pem), ("tls.key", &key.serialize_pem())] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let identity = Some((issued.pem.into_bytes(), key.serialize_pem().into_bytes()));
+    (folder, Bundle { ca: Some(ca.into_bytes()), identity })
+}
+
+#[tokio::test]
+async fn what_is_in_a_folder_is_renewed_there_once_two_thirds_of_its_life_are_over() {
+    let mut site = Site::new().await;
+    let gateway = Resolved { stored: None, ..site.gateway.clone() };
+    let access = |bundle| Access::new(bundle, Arc::new(Anonymous), false, Duration::from_secs(30));
+    let there = |folder: &tempfile::TempDir| {
+        let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+        Bundle { ca: Some(read("ca.crt")), identity: Some((read("tls.crt"), read("tls.key"))) }
+    };
+
+    let (folder, old) = aged(&site.door, time::Duration::minutes(50));
+    let mut files = Files::default();
+    let keeping = Box::pin(files.keep(folder.path(), &gateway, access));
+    let attachment = &mut site.attachment;
+    let answering = Box::pin(async {
+        let call = attachment.call().await;
+        let Some(Asked::RenewCertificate(asked)) = call.request else { panic!("{call:?}") };
+        let ca = site.door.server_ca.certificate_pem.clone();
+        let answer = issued(&site.door, &asked.certificate_request, ca);
+        attachment.answer(call.id, Answer::Renewed(answer)).await;
+    });
+    let (kept, ()) = soon("it is answered", async { tokio::join!(keeping, answering) }).await;
+    let Did::Renewed(renewed) = kept.unwrap() else { panic!("it was not renewed") };
+    let new = there(&folder);
+    assert_ne!(new.identity, old.identity);
+    assert_eq!(new.ca, old.ca);
+    let (chain, key) = new.identity.clone().unwrap();
+    let leaf =
+        portcullis_pki::read_leaf(std::str::from_utf8(&chain).unwrap(), std::str::from_utf8(&key).unwrap());
+    assert_eq!(leaf.unwrap().serial, renewed.serial, "certificate and key fit");
+    verify(&gateway, &access(new.clone())).await.unwrap();
+    assert_eq!(files.keep(folder.path(), &gateway, access).await.unwrap(), Did::Nothing);
+    assert_eq!(there(&folder), new);
 }
 
 #[tokio::test]

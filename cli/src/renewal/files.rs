@@ -25,7 +25,7 @@ const LOCK: &str = ".renewal.lock";
 
 /// What became of a look.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Did {
+pub enum Did {
     /// There was nothing to do.
     Nothing,
     /// The certificate is another.
@@ -36,7 +36,7 @@ pub(crate) enum Did {
 
 /// A folder with a bundle, and what was tried with it.
 #[derive(Debug, Default)]
-pub(crate) struct Files {
+pub struct Files {
     /// When something was asked for, in seconds since 1970.
     last: Option<i64>,
     /// The certificate's end of which it was said that it cannot be renewed here.
@@ -48,7 +48,7 @@ impl Files {
     ///
     /// # Errors
     /// Where the certificate is due and was not renewed. Where the folder may not be written, once for each certificate.
-    pub(crate) async fn keep(
+    pub async fn keep(
         &mut self,
         at: &Path,
         gateway: &Resolved,
