@@ -55,32 +55,65 @@ fn alerts() -> BTreeMap<String, String> {
     rules.collect()
 }
 
-/// Asks every panel until each shows a number; prints what it showed.
-async fn every_panel_shows_something(prometheus: &Prometheus, namespace: &str, when: &str) {
+/// What was seen: rows by their names, with what there was in the order of asking.
+#[derive(Default)]
+struct Seen(Vec<(String, Vec<String>)>);
+
+impl Seen {
+    fn note(&mut self, row: String, seen: String) {
+        match self.0.iter_mut().find(|it| it.0 == row) {
+            Some(known) => known.1.push(seen),
+            None => self.0.push((row, vec![seen])),
+        }
+    }
+
+    /// Writes it as docs/reference/panels.md has it, where somebody asks for that.
+    fn write(&self) {
+        let Some(path) = std::env::var_os("PORTCULLIS_TEST_PANELS") else { return };
+        let rows = self.0.iter().map(|(row, seen)| format!("| {row} | {} |\n", seen.join(" | ")));
+        std::fs::write(path, rows.collect::<String>()).unwrap();
+    }
+}
+
+/// The labels of a series that say something to somebody else.
+fn labelled(labels: &Value) -> String {
+    let of_this_run = ["__name__", "namespace", "pod", "instance", "job", "portcullis_dev_gateway"];
+    let labels = labels.as_object().into_iter().flatten();
+    let labels = labels.filter(|(name, _)| !of_this_run.contains(&name.as_str()));
+    let labels: Vec<_> =
+        labels.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
+    labels.join(", ")
+}
+
+/// Asks every panel until each shows a number; notes what it showed.
+async fn every_panel_shows_something(prometheus: &Prometheus, namespace: &str, when: &str, seen: &mut Seen) {
     let began = Instant::now();
     for (panel, queries) in panels(namespace) {
+        let mut all = Vec::new();
         for query in queries {
             let shown = loop {
                 let samples = prometheus.query(&query).await;
                 let numbers: Vec<_> = samples.iter().filter(|(_, value)| value.is_finite()).collect();
                 if let Some((labels, value)) = numbers.iter().max_by(|one, other| one.1.total_cmp(&other.1)) {
-                    break format!("{} series, the largest {value:.3} {labels}", samples.len());
+                    let largest = format!("{value:.3}");
+                    let largest = largest.trim_end_matches('0').trim_end_matches('.');
+                    let labels = labelled(labels);
+                    let space = if labels.is_empty() { "" } else { " " };
+                    break format!("{} series, up to {largest}{space}{labels}", samples.len());
                 }
                 assert!(began.elapsed() < PATIENCE, "{when}: {panel} shows nothing: {query}: {samples:?}");
                 sleep(Duration::from_millis(500)).await;
             };
             println!("{when}: panel {panel}: {shown}");
+            all.push(shown);
         }
+        seen.note(panel, all.join("; "));
     }
 }
 
-/// Waits until the expressions of these alerts return something; what all of them return. Others may too: what the tests
+/// Waits until the expressions of these alerts return something; notes what all of them return. Others may too: what the tests
 /// before this one have left is the same operator's.
-async fn until_told(
-    prometheus: &Prometheus,
-    wanted: &[(&str, &str, &str)],
-    when: &str,
-) -> BTreeMap<String, Vec<Sample>> {
+async fn until_told(prometheus: &Prometheus, wanted: &[(&str, &str, &str)], when: &str, seen: &mut Seen) {
     let began = Instant::now();
     loop {
         let mut told = BTreeMap::new();
@@ -97,8 +130,13 @@ async fn until_told(
         if wanted.iter().all(is_told) {
             for alert in alerts().keys() {
                 println!("{when}: alert {alert}: {:?}", told.get(alert));
+                let told = told.get(alert).into_iter().flatten();
+                let told: BTreeSet<_> =
+                    told.map(|(labels, _)| format!("told {}", labelled(labels))).collect();
+                let told = told.iter().map(|it| it.trim_end()).collect::<Vec<_>>().join("; ");
+                seen.note(format!("`{alert}`"), if told.is_empty() { "nothing".to_owned() } else { told });
             }
-            return told;
+            return;
         }
         if began.elapsed() > PATIENCE {
             let doors = kubectl(SYSTEM, &["get", "gateways,tunnels", "-A", "-o", "wide"], None).await;
@@ -140,8 +178,9 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
         }
     };
     let observed = async {
-        every_panel_shows_something(&prometheus, &door.namespace, "well").await;
-        until_told(&prometheus, &[], "well").await;
+        let mut seen = Seen::default();
+        every_panel_shows_something(&prometheus, &door.namespace, "well", &mut seen).await;
+        until_told(&prometheus, &[], "well", &mut seen).await;
         let answering = format!(
             "sum(portcullis_gateway_tunnels{{namespace=\"{}\", state=\"answering\"}})",
             door.namespace
@@ -154,13 +193,14 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
 
         httpbin.0.kill().await.unwrap();
         until(&door.client, &door.namespace, "web", ["Reachable", "False", "ProbeFailed"]).await;
-        every_panel_shows_something(&prometheus, &door.namespace, "broken").await;
+        every_panel_shows_something(&prometheus, &door.namespace, "broken", &mut seen).await;
         // Of this very Tunnel: others that earlier tests have left may be broken too.
         let broken = [
             ("PortcullisServerErrors", "route", "tunnel"),
             ("PortcullisTunnelBroken", "reason", "ProbeFailed"),
         ];
-        until_told(&prometheus, &broken, "broken").await;
+        until_told(&prometheus, &broken, "broken", &mut seen).await;
+        seen.write();
         let hop = format!(
             "increase(portcullis_gateway_probes_total{{namespace=\"{}\", result!=\"passed\"}}[2m]) > 0",
             door.namespace
@@ -174,7 +214,7 @@ async fn every_panel_and_alert_answers_while_all_is_well_and_tells_of_a_tunnel_t
         until(&door.client, &door.namespace, "web", ["Connected", "False", "NoConnector"]).await;
         let offline =
             [("PortcullisServerErrors", "route", "tunnel"), ("PortcullisTunnelOffline", "namespace", SYSTEM)];
-        until_told(&prometheus, &offline, "offline").await;
+        until_told(&prometheus, &offline, "offline", &mut Seen::default()).await;
     };
     tokio::select! {
         () = observed => {}

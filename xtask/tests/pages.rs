@@ -186,3 +186,28 @@ fn the_index_leads_to_every_page() {
         assert!(listed, "docs/README.md does not lead to {page}");
     }
 }
+
+#[test]
+fn what_every_panel_and_alert_returned_is_written_down() {
+    let page = fs::read_to_string(root().join("docs/reference/panels.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let rows: BTreeSet<_> = rows.map(|(row, _)| row.trim_matches('`').to_owned()).collect();
+    let mut there = BTreeSet::new();
+    for dashboard in ["operator", "gateways", "tunnels"] {
+        let file = format!("charts/portcullis/files/dashboards/{dashboard}.json");
+        let file = fs::read_to_string(root().join(file)).unwrap();
+        let dashboard_file: serde_json::Value = serde_json::from_str(&file).unwrap();
+        let panels = dashboard_file["panels"].as_array().unwrap().iter().filter(|it| it["type"] != "row");
+        there.extend(panels.map(|it| format!("{dashboard}: {}", it["title"].as_str().unwrap())));
+    }
+    let rules = fs::read_to_string(root().join("charts/portcullis/files/alerts.yaml")).unwrap();
+    let alerts = rules.lines().filter_map(|it| it.trim().trim_start_matches("- ").strip_prefix("alert: "));
+    there.extend(alerts.map(str::to_owned));
+    let missing: Vec<_> = there.difference(&rows).collect();
+    let gone: Vec<_> =
+        rows.difference(&there).filter(|it| !it.starts_with("Panel") && !it.starts_with("Alert")).collect();
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "docs/reference/panels.md lacks {missing:?}, and has {gone:?}"
+    );
+}
