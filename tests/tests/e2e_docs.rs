@@ -45,8 +45,8 @@ async fn certificates_lead_to_a_root_of_openssl_as_the_page_says() {
     let _alone = ALONE.lock().await;
     let door = Door::site().await;
     // What is asked of cert-manager is typed in api_issuer.rs.
-    let sections = ["# Certificates", "Make", "Have", "Another", "What"];
-    let page = Page::read("docs/how-to/bring-your-own-ca.md", &sections).at(&[("demo", &door.namespace)]);
+    let page = Page::read("docs/how-to/bring-your-own-ca.md", &["Make", "Have", "Another", "What"]);
+    let page = page.at(&[("demo", &door.namespace)]);
     let printed = Reader::new().types(&page).await;
     holds(&printed, &["CN=Example Issuing CA 1", "tls.crt: OK", "\"X-Portcullis-User\"", "condition met"]);
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Blocks that those tests do not type: the page, how the block begins, and who sees to it or why nobody can.
-const BY_OTHERS: [(&str, &str, &str); 14] = [
+const BY_OTHERS: [(&str, &str, &str); 15] = [
     ("ARCHITECTURE.md", "YAML ─►", "a picture"),
     ("docs/reference/cli.md", "$XDG_CONFIG_HOME", "a picture of folders"),
     ("CONTRIBUTING.md", "apt-get install", "packages of a machine: .ci/run installs them"),
@@ -32,6 +32,11 @@ const BY_OTHERS: [(&str, &str, &str); 14] = [
     ("README.md", "$ portcullis connector", "the same"),
     ("README.md", "$ portcullis gateway add https", "tests/tests/e2e_cli_tunnel.rs goes this way"),
     ("README.md", "$ portcullis gateway add --from-kube", "docs/how-to/mtls-client.md has it to be typed"),
+    (
+        "docs/how-to/bring-your-own-ca.md",
+        "kubectl -n demo create secret tls example-root",
+        "tests/tests/api_issuer.rs types it, where cert-manager is",
+    ),
     (
         "docs/getting-started.md",
         "helm install portcullis",
