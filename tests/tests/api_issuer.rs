@@ -10,6 +10,7 @@ use portcullis_operator::world::Kind;
 use portcullis_tests::cert_manager::{self, CertManager, decide, put_issuer, requests};
 use portcullis_tests::company::{Company, Keys};
 use portcullis_tests::operator::Operator;
+use portcullis_tests::page::{Page, Reader, holds};
 use portcullis_tests::replica::{obedient, ready_pod, secret};
 use portcullis_tests::settled::settled;
 use portcullis_tests::{PATIENCE, apply, children, client, is, message, namespace, until, until_child};
@@ -290,33 +291,12 @@ async fn an_authority_is_asked_for_as_the_page_says() {
     let company = Company::new("Example", Keys::Ec);
     let _cert_manager = CertManager::start(Some(&namespace), true);
     let operator = Operator::start(&namespace).await;
-    let page = include_str!("../../docs/how-to/bring-your-own-ca.md");
-    let (_, section) = page.split_once("\n## Ask cert-manager for it\n").unwrap();
-    let (section, _) = section.split_once("\n### ").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("root.crt"), company.root()).unwrap();
-    std::fs::write(folder.path().join("root.key"), company.root_key()).unwrap();
-    let mut commands = String::new();
-    for block in section.split("\n```").skip(1).step_by(2) {
-        let (language, text) = block.split_once('\n').unwrap();
-        let text = text.replace("demo", &namespace);
-        if language.is_empty() {
-            commands.push_str(&text);
-        } else {
-            let name = text.lines().next().and_then(|it| it.strip_prefix("# ")).unwrap();
-            std::fs::write(folder.path().join(name), &text).unwrap();
-        }
-    }
-    let bin = std::env::var("PORTCULLIS_TEST_BIN").unwrap();
-    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
-    let mut bash = tokio::process::Command::new("bash");
-    bash.args(["-euo", "pipefail", "-c", &commands]).env("PATH", path).current_dir(folder.path());
-    let output = tokio::time::timeout(PATIENCE * 2, bash.output()).await.unwrap().unwrap();
-    let [printed, said] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it).into_owned());
-    assert!(output.status.success(), "{printed}\n{said}");
+    let page = Page::read("docs/how-to/bring-your-own-ca.md", &["Ask"]).at(&[("demo", &namespace)]);
+    let reader = Reader::new();
+    std::fs::write(reader.folder.path().join("root.crt"), company.root()).unwrap();
+    std::fs::write(reader.folder.path().join("root.key"), company.root_key()).unwrap();
+    let printed = tokio::time::timeout(PATIENCE * 2, reader.types(&page)).await.unwrap();
     let [request] = &requests(&client, &namespace).await[..] else { panic!("not one request: {printed}") };
-    for wanted in [&format!("example-ca {request}"), "tls.crt: OK"] {
-        assert!(printed.contains(wanted), "{wanted} is not printed: {printed}");
-    }
+    holds(&printed, &[&format!("example-ca {request}"), "tls.crt: OK"]);
     operator.stop().await;
 }

@@ -1,6 +1,6 @@
 //! Every command of the documentation is typed by a test, or it is said here why not.
 //!
-//! A page is typed by `tests/tests/e2e_docs*.rs`, which read it by `Page::read`. What they do not read must consist of
+//! A page is typed by tests in `tests/tests`, which read it by `Page::read`. What they do not read must consist of
 //! commands that stand on a page that they do, of ours that can be parsed here, or be named in `BY_OTHERS`.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Blocks that those tests do not type: the page, how the block begins, and who sees to it or why nobody can.
-const BY_OTHERS: [(&str, &str, &str); 15] = [
+const BY_OTHERS: [(&str, &str, &str); 14] = [
     ("ARCHITECTURE.md", "YAML ─►", "a picture"),
     ("docs/reference/cli.md", "$XDG_CONFIG_HOME", "a picture of folders"),
     ("CONTRIBUTING.md", "apt-get install", "packages of a machine: .ci/run installs them"),
@@ -32,11 +32,6 @@ const BY_OTHERS: [(&str, &str, &str); 15] = [
     ("README.md", "$ portcullis connector", "the same"),
     ("README.md", "$ portcullis gateway add https", "tests/tests/e2e_cli_tunnel.rs goes this way"),
     ("README.md", "$ portcullis gateway add --from-kube", "docs/how-to/mtls-client.md has it to be typed"),
-    (
-        "docs/how-to/bring-your-own-ca.md",
-        "kubectl -n demo create secret tls example-root",
-        "tests/tests/api_issuer.rs types it, where cert-manager is",
-    ),
     (
         "docs/getting-started.md",
         "helm install portcullis",
@@ -97,7 +92,7 @@ fn blocks() -> Vec<Block> {
 /// Pages that tests type, with the beginnings of the sections' titles where it is not all of them.
 fn typed() -> Vec<(String, Vec<String>)> {
     let mut typed = Vec::new();
-    for test in files("tests/tests/", ".rs").iter().filter(|it| it.contains("/e2e_docs")) {
+    for test in files("tests/tests/", ".rs") {
         let source = fs::read_to_string(root().join(test)).unwrap();
         for call in source.split("Page::read(").skip(1) {
             let (arguments, _) = call.split_once(']').unwrap();

@@ -85,18 +85,19 @@ impl Prometheus {
 
     /// What became of the last look at a target that did not answer.
     pub async fn failure(&self) -> String {
+        self.told("targets", &[]).await["data"]["activeTargets"].to_string()
+    }
+
+    /// What its API tells at a path.
+    async fn told(&self, path: &str, more: &[&str]) -> Value {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--max-time", "60"]);
-        let answer = curl.arg(format!("http://{}/api/v1/targets", self.address)).output().await.unwrap();
-        json_of(&answer)["data"]["activeTargets"].to_string()
+        curl.args(["--silent", "--show-error", "--max-time", "60"]).args(more);
+        json_of(&curl.arg(format!("http://{}/api/v1/{path}", self.address)).output().await.unwrap())
     }
 
     /// What a query returns now; fails the test where Prometheus does not understand it.
     pub async fn query(&self, expression: &str) -> Vec<Sample> {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--max-time", "60", "--data-urlencode"]);
-        curl.arg(format!("query={expression}")).arg(format!("http://{}/api/v1/query", self.address));
-        let answer = json_of(&curl.output().await.unwrap());
+        let answer = self.told("query", &["--data-urlencode", &format!("query={expression}")]).await;
         assert_eq!(answer["status"], "success", "{expression}: {answer}");
         let samples = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{answer}"));
         let value = |sample: &Value| sample["value"][1].as_str().unwrap().parse().unwrap();

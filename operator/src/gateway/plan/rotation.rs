@@ -281,20 +281,18 @@ pub fn ends(roots: &Roots, policy: &Rotation) -> Option<OffsetDateTime> {
 /// When something is to be looked at again because of time.
 pub fn due(accepted: &Accepted, roots: &Roots, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let policy = &accepted.rotation;
-    match (roots.course.phase, &accepted.authority) {
-        (RotationPhase::Stable, Source::Brought(brought)) => {
-            let begins = brought.found.as_ref().ok().map(|found| found.facts.not_before);
-            let known = [brought::ending(roots), roots.signing.facts.not_after];
-            known.into_iter().chain(begins).chain(roots.course.rests).filter(|at| *at > now).min()
-        }
-        (RotationPhase::Stable, Source::Asked(asking)) => {
-            let begins = asking.found.iter().flatten().map(|found| found.facts.not_before);
-            let known = [request::age_due(accepted, roots), roots.signing.facts.not_after];
-            known.into_iter().chain(begins).chain(roots.course.rests).filter(|at| *at > now).min()
-        }
-        (RotationPhase::Stable, Source::Own) => Some(age_due(roots, policy)),
-        _ => ends(roots, policy),
+    if roots.course.phase != RotationPhase::Stable {
+        return ends(roots, policy);
     }
+    let (aged, found) = match &accepted.authority {
+        Source::Own => return Some(age_due(roots, policy)),
+        Source::Brought(brought) => (brought::ending(roots), Some(&brought.found)),
+        Source::Asked(asking) => (request::age_due(accepted, roots), asking.found.as_ref()),
+    };
+    // Another one that is there may begin later.
+    let begins = found.into_iter().flatten().map(|found| found.facts.not_before);
+    let known = [aged, roots.signing.facts.not_after].into_iter().chain(begins).chain(roots.course.rests);
+    known.filter(|at| *at > now).min()
 }
 
 pub(super) fn is_of_another_kind(roots: &Roots, policy: &Rotation) -> bool {
